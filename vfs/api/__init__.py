@@ -1,0 +1,48 @@
+"""The submodule API: what modules implement and front ends use. It knows nobody.
+
+Read in this order: `node` (Node, Handle: the contract), `storage`, `filesystem`, `device`, `module`, `options`, `registry`,
+`walk`, `stack` (open an image through its layers).
+"""
+
+from vfs.api.device import Device
+from vfs.api.errors import damaged, fail, message, unsupported
+from vfs.api.filesystem import Filesystem, StatFs
+from vfs.api.module import CERTAIN, LIKELY, NO, POSSIBLE, Module, Source
+from vfs.api.node import Change, Entry, Extent, Handle, Node, Stat
+from vfs.api.options import MountOptions, Options, option, parse, parse_all
+from vfs.api.stack import Image, Layer, open_image
+from vfs.api.storage import FileStorage, NodeStorage, Storage, SubStorage
+
+__all__ = [
+    "CERTAIN",
+    "LIKELY",
+    "NO",
+    "POSSIBLE",
+    "Change",
+    "Device",
+    "Entry",
+    "Extent",
+    "FileStorage",
+    "Filesystem",
+    "Handle",
+    "Image",
+    "Layer",
+    "Module",
+    "MountOptions",
+    "Node",
+    "NodeStorage",
+    "Options",
+    "Source",
+    "Stat",
+    "StatFs",
+    "Storage",
+    "SubStorage",
+    "damaged",
+    "fail",
+    "message",
+    "open_image",
+    "option",
+    "parse",
+    "parse_all",
+    "unsupported",
+]

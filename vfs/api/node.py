@@ -1,0 +1,266 @@
+"""Node and Handle: one inode, and one open file description. The contract every file system module fulfils.
+
+A front end (kernel FUSE, a view, the command line, a library user) only ever walks nodes and reads handles. The rules:
+
+* Names are `bytes`, one component, never empty, never with `/` or NUL; `.` and `..` are the front end's affair.
+* Errors are `OSError` with the errno that Linux gives for the same condition. The base classes here refuse everything that a
+  module leaves out: `ENOTDIR` for directory operations, `EROFS` for changes, `ENODATA` for attributes, `ENOTTY` for ioctl.
+* Reading is safe from several threads. Changing is serialised by the mount's one lock (`Filesystem.lock`).
+* Nodes are cheap to make and to drop. A front end holds numbers (`ino`) and asks `Filesystem.node` again; it may hold nodes
+  that are open. Two node objects of one inode may exist; `ino` tells.
+* No call opens anything that needs closing, but `Node.open`.
+"""
+
+from __future__ import annotations
+
+import errno
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from vfs.api.errors import fail
+
+if TYPE_CHECKING:
+    from vfs.api.filesystem import Filesystem
+
+
+class Entry(NamedTuple):
+    """One directory entry. *type* is the file type as in `st_mode` shifted right by 12 (Linux's DT_*), 0 when unknown.
+    *next* is the cookie from which `Node.entries` goes on after this entry; cookies are positive and stable."""
+
+    name: bytes
+    ino: int
+    type: int
+    next: int
+
+
+class Extent(NamedTuple):
+    """Where a range of a file or storage lies. *fd* is a descriptor that belongs to the bottom storage, valid while it is open:
+    the bytes are at *fd_offset* of it. `None` means that no descriptor has them as they are: use `readinto`; with *hole*
+    they are zeros and occupy nothing. Offsets and lengths are bytes."""
+
+    offset: int
+    length: int
+    fd: int | None = None
+    fd_offset: int = 0
+    hole: bool = False
+
+
+@dataclass(slots=True)
+class Stat:
+    """What stat(2) and statx(2) tell. Times are nanoseconds since 1970 (may be negative); *btime* `None` when unknown; *blocks*
+    are 512-byte units; *mode* includes the type; *rdev* as `os.makedev`; *attributes* are STATX_ATTR_* bits."""
+
+    ino: int
+    mode: int
+    nlink: int = 1
+    uid: int = 0
+    gid: int = 0
+    rdev: int = 0
+    size: int = 0
+    blocks: int = 0
+    blksize: int = 4096
+    atime: int = 0
+    mtime: int = 0
+    ctime: int = 0
+    btime: int | None = None
+    attributes: int = 0
+
+    @property
+    def is_directory(self) -> bool:
+        return stat.S_ISDIR(self.mode)
+
+    @property
+    def is_regular(self) -> bool:
+        return stat.S_ISREG(self.mode)
+
+    @property
+    def is_symlink(self) -> bool:
+        return stat.S_ISLNK(self.mode)
+
+
+@dataclass(slots=True)
+class Change:
+    """Attributes to set at once (chmod, chown, truncate, utimensat): `None` leaves one as it is."""
+
+    mode: int | None = None
+    uid: int | None = None
+    gid: int | None = None
+    size: int | None = None
+    atime: int | None = None
+    mtime: int | None = None
+    ctime: int | None = None
+
+
+class Node:
+    """One inode of a mounted file system."""
+
+    __slots__ = ("filesystem", "ino")
+
+    def __init__(self, filesystem: Filesystem, ino: int) -> None:
+        self.filesystem = filesystem
+        self.ino = ino
+
+    # ---------------------------------------------------------------- reading
+
+    def stat(self) -> Stat:
+        """The attributes. Never opens anything."""
+        raise NotImplementedError
+
+    def lookup(self, name: bytes) -> Node:
+        """The child called *name*. ENOENT: no such entry; ENOTDIR: not a directory; ENAMETOOLONG: above 255 bytes."""
+        fail(errno.ENOTDIR)
+
+    def entries(self, start: int = 0) -> Iterator[Entry]:
+        """The entries from cookie *start* on, without `.` and `..`. Lazy: a caller may stop at any point. ENOTDIR."""
+        fail(errno.ENOTDIR)
+
+    def child(self, entry: Entry) -> Node:
+        """The node of an entry just listed; modules whose numbers are stable need no look-up for it."""
+        return self.lookup(entry.name)
+
+    def parent(self) -> Node | None:
+        """The directory that holds this *directory*, `None` when the file system does not record it (the root's is the root)."""
+        return None
+
+    def readlink(self) -> bytes:
+        """The target of a symbolic link. EINVAL: not a link."""
+        fail(errno.EINVAL)
+
+    def open(self, flags: int = 0) -> Handle:
+        """An open file description. *flags* as open(2), without O_CREAT and O_EXCL. EISDIR, ENXIO (devices, sockets), EROFS."""
+        fail(errno.EISDIR if self.stat().is_directory else errno.ENXIO)
+
+    def getxattr(self, name: bytes) -> bytes:
+        """The value of an extended attribute, in the form that getxattr(2) returns. ENODATA: none of that name."""
+        fail(errno.ENODATA)
+
+    def listxattr(self) -> list[bytes]:
+        """The names of the extended attributes, in stored order."""
+        return []
+
+    # ---------------------------------------------------------------- changing
+
+    def create(self, name: bytes, mode: int, rdev: int = 0, uid: int = 0, gid: int = 0) -> Node:
+        """A new file, fifo, socket or device (*mode* with its type). EEXIST, ENOSPC, EROFS."""
+        fail(errno.EROFS)
+
+    def mkdir(self, name: bytes, mode: int, uid: int = 0, gid: int = 0) -> Node:
+        """A new directory. EEXIST, EMLINK, ENOSPC, EROFS."""
+        fail(errno.EROFS)
+
+    def symlink(self, name: bytes, target: bytes, uid: int = 0, gid: int = 0) -> Node:
+        """A new symbolic link. EEXIST, ENAMETOOLONG, EROFS."""
+        fail(errno.EROFS)
+
+    def link(self, name: bytes, node: Node) -> None:
+        """One more name for *node*. EEXIST, EMLINK, EPERM (directories), EXDEV, EROFS."""
+        fail(errno.EROFS)
+
+    def unlink(self, name: bytes) -> None:
+        """Remove a name that is no directory. ENOENT, EISDIR, EROFS."""
+        fail(errno.EROFS)
+
+    def rmdir(self, name: bytes) -> None:
+        """Remove an empty directory. ENOENT, ENOTDIR, ENOTEMPTY, EROFS."""
+        fail(errno.EROFS)
+
+    def rename(self, name: bytes, directory: Node, new_name: bytes, flags: int = 0) -> None:
+        """Move an entry; *flags* as renameat2(2). ENOENT, EEXIST, ENOTEMPTY, EISDIR, ENOTDIR, EINVAL, EXDEV, EROFS."""
+        fail(errno.EROFS)
+
+    def set(self, change: Change) -> None:
+        """Set attributes. EROFS, EPERM, EFBIG."""
+        fail(errno.EROFS)
+
+    def setxattr(self, name: bytes, value: bytes, flags: int = 0) -> None:
+        """Set an extended attribute; *flags* as setxattr(2). EEXIST, ENODATA, ENOSPC, EROFS."""
+        fail(errno.EROFS)
+
+    def removexattr(self, name: bytes) -> None:
+        """Remove an extended attribute. ENODATA, EROFS."""
+        fail(errno.EROFS)
+
+
+class Handle:
+    """One open file description. Offsets are the caller's: a handle has no position."""
+
+    __slots__ = ("node",)
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+
+    def size(self) -> int:
+        """The file's size in bytes now."""
+        return self.node.stat().size
+
+    def readinto(self, offset: int, buffer: memoryview) -> int:
+        """Fill *buffer* (writable, bytes) from *offset*; the number of bytes read, short only at end of file. EIO, EUCLEAN."""
+        raise NotImplementedError
+
+    def read(self, offset: int, size: int) -> bytes | bytearray | memoryview:
+        """At most *size* bytes from *offset*; empty at end of file. A module overrides it where it can hand out bytes without
+        a copy."""
+        size = max(0, min(size, self.size() - offset))
+        buffer = bytearray(size)
+        count = self.readinto(offset, memoryview(buffer)) if size else 0
+        return buffer if count == size else memoryview(buffer)[:count]
+
+    def write(self, offset: int, content: bytes | memoryview) -> int:
+        """Write at *offset*; the number of bytes written. EROFS, ENOSPC, EFBIG."""
+        fail(errno.EROFS)
+
+    def allocate(self, mode: int, offset: int, length: int) -> None:
+        """fallocate(2): reserve, punch, zero. EOPNOTSUPP, EROFS, ENOSPC."""
+        fail(errno.EROFS)
+
+    def flush(self) -> None:
+        """A descriptor is being closed: report delayed errors. Nothing need become durable."""
+
+    def fsync(self) -> None:
+        """Make this file durable. EIO."""
+
+    def close(self) -> None:
+        """The last descriptor is gone. Idempotent."""
+
+    def extents(self, offset: int, length: int) -> list[Extent]:
+        """Where the range lies: sorted, without gaps, clipped to the file's size. The base class knows only `readinto`."""
+        length = max(0, min(length, self.size() - offset))
+        return [Extent(offset, length)] if length else []
+
+    def seek_data(self, offset: int) -> int:
+        """The first offset from *offset* on that is not in a hole. ENXIO: none before the end of the file."""
+        size = self.size()
+        if not 0 <= offset < size:
+            fail(errno.ENXIO)
+        while offset < size:
+            for extent in self.extents(offset, min(SEEK_WINDOW, size - offset)):
+                if not extent.hole:
+                    return max(offset, extent.offset)
+            offset += SEEK_WINDOW
+        fail(errno.ENXIO)
+
+    def seek_hole(self, offset: int) -> int:
+        """The first offset from *offset* on that is in a hole; the end of the file counts as one. ENXIO: beyond it."""
+        size = self.size()
+        if not 0 <= offset < size:
+            fail(errno.ENXIO)
+        while offset < size:
+            for extent in self.extents(offset, min(SEEK_WINDOW, size - offset)):
+                if extent.hole:
+                    return max(offset, extent.offset)
+            offset += SEEK_WINDOW
+        return size
+
+    def ioctl(self, request: int, argument: bytes) -> bytes:
+        """An ioctl(2) on the file. ENOTTY: not known."""
+        fail(errno.ENOTTY)
+
+    def poll(self, events: int) -> int:
+        """The poll(2) events that are ready now; a file is always ready."""
+        return events
+
+
+# How much of a map is asked for at once by the generic seeks: bounds the list of extents of a fragmented file.
+SEEK_WINDOW = 1 << 30

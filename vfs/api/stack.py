@@ -1,0 +1,102 @@
+"""Opening an image through all its layers: `outer.img!inner/disk.img`.
+
+    with open_image("disk.img") as image:
+        print(image.resolve("/etc/hostname").open().read(0, 100))
+
+Each part between `!` is a path: the first on the host, the next ones inside what the one before holds. Formats are detected
+where no type is given; the type and the options are those of the innermost layer.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from vfs.api import registry
+from vfs.api.closing import Closing
+from vfs.api.device import Device
+from vfs.api.errors import fail, message, unsupported
+from vfs.api.filesystem import Filesystem
+from vfs.api.module import Source
+from vfs.api.node import Node
+from vfs.api.options import parse
+from vfs.api.storage import FileStorage, NodeStorage
+from vfs.api.walk import resolve
+
+
+@dataclass
+class Layer:
+    """One opened layer: *type* is its module's name, *source* says what it was read from."""
+
+    type: str
+    source: str
+    mounted: Filesystem | Device
+
+
+class Image(Closing):
+    """An opened stack of layers, the outermost first. Closing it closes all, the innermost first."""
+
+    def __init__(self, layers: list[Layer], undo: ExitStack) -> None:
+        self.layers = layers
+        self._undo = undo
+
+    @property
+    def filesystem(self) -> Filesystem:
+        """The innermost file system."""
+        mounted = self.layers[-1].mounted
+        if isinstance(mounted, Filesystem):
+            return mounted
+        raise unsupported(f"{self.layers[-1].source}: a device ({mounted.type}), choose a partition")
+
+    @property
+    def root(self) -> Node:
+        return self.filesystem.root
+
+    def resolve(self, path: bytes | str, follow: bool = True) -> Node:
+        """The node at *path* in the innermost file system. ENOENT, ENOTDIR, ELOOP."""
+        return resolve(self.root, os.fsencode(path), follow)
+
+    def close(self) -> None:
+        self._undo.close()
+
+
+def mount(source: Source, type: str | None = None, options: str = "") -> Filesystem | Device:
+    """Mount one source. ENODEV: unknown type; EINVAL: unknown format or option; else the module's.
+    On failure the source stays the caller's."""
+    module = registry.find(type) if type else registry.detect(source)
+    return module.mount(source, parse(options, module.options))
+
+
+def open_image(spec: bytes | str, type: str | None = None, options: str = "", writable: bool = False) -> Image:
+    """Open *spec* (see above) through all its layers. Errors carry the failing part's path in `filename`."""
+    parts = os.fsencode(spec).split(b"!")
+    # A host file whose own name has a `!` is taken as it is.
+    if len(parts) > 1 and os.path.lexists(spec):
+        parts = [os.fsencode(spec)]
+    layers: list[Layer] = []
+    with ExitStack() as undo:
+        for depth, part in enumerate(parts):
+            name = os.fsdecode(b"!".join(parts[: depth + 1]))
+            innermost = depth == len(parts) - 1
+            try:
+                source: Source
+                if depth == 0:
+                    source = undo.enter_context(FileStorage(part, writable))
+                else:
+                    source = undo.enter_context(NodeStorage(_inside(layers[-1], part), name, writable))
+                mounted = mount(source, type if innermost else None, options if innermost else "")
+            except OSError as error:
+                if error.filename is None:
+                    raise OSError(error.errno or errno.EIO, message(error), name) from error
+                raise
+            undo.enter_context(mounted)
+            layers.append(Layer(mounted.type, name, mounted))
+        return Image(layers, undo.pop_all())
+
+
+def _inside(layer: Layer, path: bytes) -> Node:
+    if isinstance(layer.mounted, Device):
+        fail(errno.EOPNOTSUPP, f"{layer.source}: a device ({layer.type}), choose a partition")
+    return resolve(layer.mounted.root, path)

@@ -1,0 +1,204 @@
+"""Storage: a disk-like thing, a numbered range of bytes. What file systems and partition tables are read from.
+
+Storages stack: a file on the host, a part of another storage, the content of a node inside a mounted image, a virtual disk.
+Each layer shifts one coordinate and passes the rest down, `extents` too, so that a front end at the top still learns where
+the bytes lie in the file at the bottom. Offsets and sizes are bytes.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+
+from vfs.api.closing import Closing
+from vfs.api.errors import fail
+from vfs.api.node import Extent, Handle, Node
+
+
+class Storage(Closing):
+    """The contract. *name* is for messages, *size* in bytes, *block_size* the logical sector."""
+
+    name: str = ""
+    size: int = 0
+    block_size: int = 512
+    read_only: bool = True
+
+    def readinto(self, offset: int, buffer: memoryview) -> int:
+        """Fill *buffer* from *offset*; short only at the end of the storage. EIO."""
+        raise NotImplementedError
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Exactly *size* bytes. EIO: the range is not wholly inside the storage: whoever follows a number from disk gets an
+        error instead of a short answer."""
+        if offset < 0 or size < 0 or offset + size > self.size:
+            fail(errno.EIO, f"{self.name}: bytes {offset} to {offset + size} are outside its {self.size} bytes")
+        buffer = bytearray(size)
+        if self.readinto(offset, memoryview(buffer)) != size:
+            fail(errno.EIO, f"{self.name}: short read at {offset}")
+        return bytes(buffer)
+
+    def write(self, offset: int, content: bytes | memoryview) -> int:
+        """Write all of *content* at *offset*. EROFS, ENOSPC, EIO."""
+        fail(errno.EROFS, f"{self.name}: opened read-only")
+
+    def discard(self, offset: int, length: int) -> None:
+        """The range's content is of no interest any more; it may read as zeros. A hint."""
+
+    def flush(self) -> None:
+        """Make what was written durable. EIO."""
+
+    def extents(self, offset: int, length: int) -> list[Extent]:
+        """Where the range lies: sorted, without gaps, clipped to the storage. See `Extent`."""
+        length = max(0, min(length, self.size - offset))
+        return [Extent(offset, length)] if length else []
+
+    def close(self) -> None:
+        """Release what lies below. Idempotent."""
+
+
+class FileStorage(Storage):
+    """A file or block device of the host.
+
+    The file is locked (flock) for as long as it is open: readers share, a writer is alone. EBUSY when the lock is taken; ENOENT,
+    EACCES as open(2); EISDIR, and EINVAL for what is neither a file nor a block device.
+    """
+
+    def __init__(self, path: bytes | str, writable: bool = False) -> None:
+        self.name = os.fsdecode(path)
+        self.read_only = not writable
+        # O_NONBLOCK: opening a fifo by mistake must not wait for a writer.
+        self.fd = os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            mode = os.fstat(self.fd).st_mode
+            if stat.S_ISDIR(mode):
+                fail(errno.EISDIR, "is a directory")
+            if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
+                fail(errno.EINVAL, "not a file or a block device")
+            self._lock(writable)
+            self.size = os.lseek(self.fd, 0, os.SEEK_END)
+        except BaseException:
+            self.close()
+            raise
+
+    def _lock(self, writable: bool) -> None:
+        try:
+            fcntl.flock(self.fd, (fcntl.LOCK_EX if writable else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            who = "is in use by another mount" if writable else "is being written by another mount"
+            fail(errno.EBUSY, f"{who}; unmount it first")
+        except OSError as error:
+            # Some network file systems cannot lock. That is no reason not to read.
+            if writable or error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF):
+                raise
+
+    def readinto(self, offset: int, buffer: memoryview) -> int:
+        done = os.preadv(self.fd, [buffer], offset)
+        while 0 < done < len(buffer):
+            more = os.preadv(self.fd, [buffer[done:]], offset + done)
+            if not more:
+                break
+            done += more
+        return done
+
+    def read(self, offset: int, size: int) -> bytes:
+        content = os.pread(self.fd, size, offset) if offset >= 0 <= size else b""
+        return content if len(content) == size else super().read(offset, size)
+
+    def write(self, offset: int, content: bytes | memoryview) -> int:
+        if self.read_only:
+            return super().write(offset, content)
+        view, done = memoryview(content), 0
+        while done < len(view):
+            done += os.pwrite(self.fd, view[done:], offset + done)
+        return done
+
+    def flush(self) -> None:
+        if not self.read_only:
+            os.fdatasync(self.fd)
+
+    def extents(self, offset: int, length: int) -> list[Extent]:
+        length = max(0, min(length, self.size - offset))
+        return [Extent(offset, length, self.fd, offset)] if length else []
+
+    def close(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+class SubStorage(Storage):
+    """A part of another storage: a partition. Closing it leaves the other open."""
+
+    def __init__(self, below: Storage, start: int, size: int, name: str = "") -> None:
+        if start < 0 or size < 0 or start + size > below.size:
+            fail(errno.EINVAL, f"{below.name}: a part from {start} to {start + size} is outside its {below.size} bytes")
+        self.below, self.start, self.size = below, start, size
+        self.name = name or f"{below.name}+{start}"
+        self.block_size, self.read_only = below.block_size, below.read_only
+
+    def _inside(self, offset: int, size: int) -> int:
+        return max(0, min(size, self.size - offset)) if offset >= 0 else 0
+
+    def readinto(self, offset: int, buffer: memoryview) -> int:
+        size = self._inside(offset, len(buffer))
+        return self.below.readinto(self.start + offset, buffer[:size]) if size else 0
+
+    def write(self, offset: int, content: bytes | memoryview) -> int:
+        if self._inside(offset, len(content)) != len(content):
+            fail(errno.ENOSPC, f"{self.name}: a write beyond its end")
+        return self.below.write(self.start + offset, content)
+
+    def discard(self, offset: int, length: int) -> None:
+        length = self._inside(offset, length)
+        if length:
+            self.below.discard(self.start + offset, length)
+
+    def flush(self) -> None:
+        self.below.flush()
+
+    def extents(self, offset: int, length: int) -> list[Extent]:
+        length = self._inside(offset, length)
+        below = self.below.extents(self.start + offset, length) if length else []
+        return [extent._replace(offset=extent.offset - self.start) for extent in below]
+
+
+class NodeStorage(Storage):
+    """The content of a regular file's node: an image inside a mounted image. Owns the handle that it opens. EISDIR, EINVAL."""
+
+    def __init__(self, node: Node, name: str, writable: bool = False) -> None:
+        found = node.stat()
+        if found.is_directory:
+            fail(errno.EISDIR, f"{name}: is a directory")
+        if not found.is_regular:
+            fail(errno.EINVAL, f"{name}: not a regular file")
+        self.handle: Handle | None = node.open(os.O_RDWR if writable else os.O_RDONLY)
+        self.name, self.size, self.read_only = name, found.size, not writable
+
+    def _open(self) -> Handle:
+        return self.handle if self.handle is not None else fail(errno.EBADF, f"{self.name}: closed")
+
+    def readinto(self, offset: int, buffer: memoryview) -> int:
+        return self._open().readinto(offset, buffer)
+
+    def write(self, offset: int, content: bytes | memoryview) -> int:
+        if self.read_only:
+            return super().write(offset, content)
+        view, done = memoryview(content), 0
+        while done < len(view):
+            done += self._open().write(offset + done, view[done:])
+        self.size = max(self.size, offset + done)
+        return done
+
+    def flush(self) -> None:
+        if not self.read_only:
+            self._open().fsync()
+
+    def extents(self, offset: int, length: int) -> list[Extent]:
+        return self._open().extents(offset, length)
+
+    def close(self) -> None:
+        handle, self.handle = self.handle, None
+        if handle is not None:
+            handle.close()
