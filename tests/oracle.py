@@ -1,0 +1,672 @@
+"""What a file system contains according to someone else: the kernel, or debugfs.
+
+    oracle(image)          every name in an image with everything a program can see of it, by the kernel where this process may
+                           mount and the kernel can, else by debugfs
+    listing(directory)     the same of a mounted directory: a loop mount, a FUSE mount of ours, a mount inside a view
+    differences(a, b)      the two compared, in words
+
+As a program, `python tests/oracle.py DIRECTORY` prints the listing as JSON: it must also run where pytest does not (inside a
+view, as another user, in another mount namespace). Paths are bytes from the root of the listed tree: b"/", b"/docs/a.txt".
+This file needs the standard library and `fixtures.debugfs` only, and the latter only for debugfs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ctypes
+import dataclasses
+import errno
+import functools
+import hashlib
+import json
+import os
+import re
+import stat
+import struct
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+Run = tuple[int, int]
+"""Offset and length of a stretch of a file that is not all zeros, in whole UNITs (the last one may be short)."""
+
+UNIT = 4096
+PIECE = 1 << 20
+LARGE = 256 << 20
+"""Files above this size are read only where they have data, when a listing is given to go by."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One name. `None` where the type has no such thing or the source cannot tell it."""
+
+    type: str
+    """file, directory, symlink, character, block, fifo, socket"""
+    mode: int
+    """The permission bits with set-uid, set-gid, sticky."""
+    uid: int
+    gid: int
+    nlink: int
+    size: int
+    rdev: int
+    """As st_rdev (os.makedev)."""
+    ino: int
+    blocks: int
+    """As st_blocks: units of 512 bytes."""
+    atime: int
+    mtime: int
+    ctime: int
+    btime: int | None = None
+    """Times in nanoseconds since 1970."""
+    xattrs: Mapping[bytes, bytes] = field(default_factory=dict)
+    target: bytes | None = None
+    digest: str | None = None
+    """SHA-256 of a regular file's content as `content_digest` defines it."""
+    runs: tuple[Run, ...] | None = None
+    error: int | None = None
+    """The errno with which the content could not be read."""
+
+
+Listing = dict[bytes, Entry]
+
+TYPES = {
+    stat.S_IFREG: "file",
+    stat.S_IFDIR: "directory",
+    stat.S_IFLNK: "symlink",
+    stat.S_IFCHR: "character",
+    stat.S_IFBLK: "block",
+    stat.S_IFIFO: "fifo",
+    stat.S_IFSOCK: "socket",
+}
+
+
+# --- content -----------------------------------------------------------------------------------------------------------
+
+
+def content_digest(
+    read: Callable[[int, int], bytes], size: int, seek_data: Callable[[int], Run | None] | None = None
+) -> tuple[str, tuple[Run, ...]]:
+    """The digest of a file's content, and its runs.
+
+    `read(offset, count)` gives bytes, fewer than asked for only at the end; `seek_data(offset)` the next stretch that may hold
+    data at or after an offset, or None when there is only a hole up to the end. What is hashed are the file's size and, with
+    its offset, every aligned UNIT that is not all zeros: the same answer whether a hole is known as one or read as zeros.
+    """
+    digest = hashlib.sha256(b"size %d\n" % size)
+    runs: list[list[int]] = []
+    blank = bytes(PIECE)
+    position = 0
+    while position < size:
+        limit = size
+        if seek_data is not None:
+            found = seek_data(position)
+            if found is None:
+                break
+            position = max(position, found[0]) // UNIT * UNIT
+            limit = min(size, -(-(found[0] + found[1]) // UNIT) * UNIT)
+        while position < limit:
+            count = min(PIECE, limit - position)
+            piece = read(position, count)
+            if len(piece) != count:
+                raise OSError(errno.EIO, f"{len(piece)} bytes at {position} where {count} were asked for and {size} is the size")
+            if piece != blank[:count]:
+                _take(digest, runs, position, piece, blank)
+            position += count
+    return digest.hexdigest(), tuple((start, length) for start, length in runs)
+
+
+def _take(digest: hashlib._Hash, runs: list[list[int]], position: int, piece: bytes, blank: bytes) -> None:
+    view = memoryview(piece)
+    for start in range(0, len(piece), UNIT):
+        unit = view[start : start + UNIT]
+        if unit == blank[: len(unit)]:
+            continue
+        offset = position + start
+        digest.update(b"at %d\n" % offset)
+        digest.update(unit)
+        if runs and runs[-1][0] + runs[-1][1] == offset:
+            runs[-1][1] += len(unit)
+        else:
+            runs.append([offset, len(unit)])
+
+
+def seek_runs(runs: Iterable[Run], size: int) -> Callable[[int], Run | None]:
+    """A `seek_data` from known runs, for files too large to be read whole: looks at the runs, one unit on each side of them, the
+    file's last unit, and the middle of every hole."""
+    wanted: list[Run] = []
+    end = 0
+    for offset, length in [*runs, (size, 0)]:
+        if offset > end:
+            wanted.append((end, UNIT))
+            wanted.append(((end + offset) // 2 // UNIT * UNIT, UNIT))
+            wanted.append((max(offset - 1, 0) // UNIT * UNIT, UNIT))
+        if length:
+            wanted.append((offset, length))
+        end = offset + length
+    wanted.sort()
+
+    def seek_data(offset: int) -> Run | None:
+        for start, length in wanted:
+            if start + length > offset:
+                return start, length
+        return None
+
+    return seek_data
+
+
+def file_digest(path: bytes, known: Entry | None = None) -> tuple[str, tuple[Run, ...]]:
+    """`content_digest` of a file by its path; `known`: what an oracle said, to know where a very large file has data."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        size = os.fstat(descriptor).st_size
+
+        def seek(offset: int) -> Run | None:
+            try:
+                start = os.lseek(descriptor, offset, os.SEEK_DATA)
+                return start, os.lseek(descriptor, start, os.SEEK_HOLE) - start
+            except OSError as problem:
+                if problem.errno == errno.ENXIO:
+                    return None
+                if problem.errno in (errno.EINVAL, errno.EOPNOTSUPP):
+                    return offset, size - offset
+                raise
+
+        if known is not None and known.runs is not None and size > LARGE:
+            return content_digest(functools.partial(_read, descriptor), size, seek_runs(known.runs, size))
+        return content_digest(functools.partial(_read, descriptor), size, seek)
+    finally:
+        os.close(descriptor)
+
+
+def _read(descriptor: int, offset: int, count: int) -> bytes:
+    pieces = []
+    while count:
+        piece = os.pread(descriptor, count, offset)
+        if not piece:
+            break
+        pieces.append(piece)
+        offset += len(piece)
+        count -= len(piece)
+    return b"".join(pieces)
+
+
+# --- a mounted directory -----------------------------------------------------------------------------------------------
+
+
+def listing(directory: str | bytes | Path, known: Mapping[bytes, Entry] | None = None) -> Listing:
+    """Everything below a directory, with system calls that any program makes. Stays on one file system."""
+    top = os.fsencode(directory)
+    entries: Listing = {}
+    pending = [b"/"]
+    device = os.lstat(top).st_dev
+    while pending:
+        path = pending.pop()
+        entry = _describe(top + path, (known or {}).get(path))
+        entries[path] = entry
+        if entry.type != "directory" or os.lstat(top + path).st_dev != device:
+            continue
+        names = os.listdir(top + path)
+        if len(set(names)) != len(names):
+            raise ValueError(f"{path!r} lists a name twice")
+        prefix = path if path == b"/" else path + b"/"
+        pending += [prefix + name for name in sorted(names, reverse=True)]
+    return entries
+
+
+def _describe(path: bytes, known: Entry | None) -> Entry:
+    status = os.lstat(path)
+    kind = TYPES[stat.S_IFMT(status.st_mode)]
+    target = os.readlink(path) if kind == "symlink" else None
+    digest, runs, error = None, None, None
+    if kind == "file":
+        try:
+            digest, runs = file_digest(path, known)
+        except OSError as problem:
+            error = problem.errno
+    return Entry(
+        type=kind,
+        mode=stat.S_IMODE(status.st_mode),
+        uid=status.st_uid,
+        gid=status.st_gid,
+        nlink=status.st_nlink,
+        size=status.st_size,
+        rdev=status.st_rdev,
+        ino=status.st_ino,
+        blocks=status.st_blocks,
+        atime=status.st_atime_ns,
+        mtime=status.st_mtime_ns,
+        ctime=status.st_ctime_ns,
+        btime=birth_time(path),
+        xattrs=_attributes(path),
+        target=target,
+        digest=digest,
+        runs=runs,
+        error=error,
+    )
+
+
+def _attributes(path: bytes) -> dict[bytes, bytes]:
+    values = {}
+    try:
+        names = os.listxattr(path, follow_symlinks=False)
+    except OSError as problem:
+        if problem.errno == errno.EOPNOTSUPP:
+            return {}
+        raise
+    for name in names:
+        try:
+            values[os.fsencode(name)] = os.getxattr(path, name, follow_symlinks=False)
+        except OSError as problem:
+            # user.* of anything but files and directories is listed and cannot be had: so says xattr(7).
+            if problem.errno not in (errno.ENODATA, errno.EPERM):
+                raise
+    return values
+
+
+@functools.cache
+def _statx() -> Callable[..., int] | None:
+    function = getattr(ctypes.CDLL(None, use_errno=True), "statx", None)
+    return function
+
+
+def birth_time(path: bytes) -> int | None:
+    """The time of birth from statx(2), which os.stat does not give; None when the file system has none."""
+    function = _statx()
+    if function is None:
+        return None
+    buffer = ctypes.create_string_buffer(256)
+    at_fdcwd, symlink_nofollow, wanted = -100, 0x100, 0x800
+    if function(at_fdcwd, path, symlink_nofollow, wanted, buffer) != 0:
+        return None
+    (mask,) = struct.unpack_from("=I", buffer, 0)
+    seconds, nanoseconds = struct.unpack_from("=qI", buffer, 80)
+    return seconds * 1_000_000_000 + nanoseconds if mask & wanted else None
+
+
+# --- comparison --------------------------------------------------------------------------------------------------------
+
+
+def differences(expected: Mapping[bytes, Entry], found: Mapping[bytes, Entry], ignore: Iterable[str] = ()) -> list[str]:
+    """What differs, a line each. Fields in `ignore` are not looked at, nor is a time of birth that one side does not know."""
+    lines = [f"{path!r}: missing" for path in expected if path not in found]
+    lines += [f"{path!r}: should not be there" for path in found if path not in expected]
+    fields = [each.name for each in dataclasses.fields(Entry) if each.name not in set(ignore)]
+    for path, entry in expected.items():
+        other = found.get(path)
+        if other is None:
+            continue
+        for name in fields:
+            one, two = getattr(entry, name), getattr(other, name)
+            if one != two and not (name == "btime" and (one is None or two is None)):
+                lines.append(f"{path!r}: {name} is {two!r}, should be {one!r}")
+    return lines
+
+
+# --- JSON --------------------------------------------------------------------------------------------------------------
+
+
+def to_json(entries: Mapping[bytes, Entry]) -> str:
+    """As text; bytes become strings of the code points 0-255."""
+
+    def plain(entry: Entry) -> dict[str, object]:
+        fields = {each.name: getattr(entry, each.name) for each in dataclasses.fields(Entry)}
+        fields["xattrs"] = {name.decode("latin-1"): value.decode("latin-1") for name, value in entry.xattrs.items()}
+        fields["target"] = None if entry.target is None else entry.target.decode("latin-1")
+        return {name: value for name, value in fields.items() if value is not None}
+
+    return json.dumps({path.decode("latin-1"): plain(entry) for path, entry in entries.items()})
+
+
+def from_json(text: str | bytes) -> Listing:
+    entries: Listing = {}
+    for path, fields in json.loads(text).items():
+        fields["xattrs"] = {name.encode("latin-1"): value.encode("latin-1") for name, value in fields["xattrs"].items()}
+        if fields.get("target") is not None:
+            fields["target"] = fields["target"].encode("latin-1")
+        if fields.get("runs") is not None:
+            fields["runs"] = tuple((offset, length) for offset, length in fields["runs"])
+        entries[path.encode("latin-1")] = Entry(**fields)
+    return entries
+
+
+# --- the kernel --------------------------------------------------------------------------------------------------------
+
+
+def kernel_can_mount() -> bool:
+    """This process may make loop mounts and the kernel knows ext4."""
+    with contextlib.suppress(OSError):
+        known = Path("/proc/filesystems").read_text().split()
+        return os.geteuid() == 0 and "ext4" in known and os.path.exists("/dev/loop-control")
+    return False
+
+
+def is_dirty(image: Path) -> bool:
+    """A mount would have something to repair: a journal to replay, orphans to release."""
+    with open(image, "rb") as opened:
+        opened.seek(1024)
+        superblock = opened.read(1024)
+    (last_orphan,) = struct.unpack_from("<I", superblock, 0xE8)
+    incompatible, read_only = struct.unpack_from("<II", superblock, 0x60)
+    return bool(incompatible & 0x4 or last_orphan or read_only & 0x10000)
+
+
+@contextlib.contextmanager
+def _mountable(image: Path, directory: Path) -> Iterator[Path]:
+    """The image itself, or a copy in `directory` when mounting it means changing it: a fixture never changes."""
+    if not is_dirty(image):
+        yield image
+        return
+    copy = directory / "copy.img"
+    subprocess.run(["cp", "--sparse=always", "--reflink=auto", str(image), str(copy)], check=True, timeout=300)
+    copy.chmod(0o600)
+    yield copy
+
+
+@contextlib.contextmanager
+def loop_mount(image: Path, options: str = "") -> Iterator[Path]:
+    """The image mounted read-only by the kernel at the path given, unmounted at the end. Needs root."""
+    with tempfile.TemporaryDirectory(prefix="oracle-") as place:
+        point = Path(place, "mount")
+        point.mkdir()
+        with _mountable(Path(image), Path(place)) as source:
+            mount_options = ",".join(filter(None, ["loop", "ro", options]))
+            command = ["mount", "-t", "ext4", "-o", mount_options, str(source), str(point)]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+            if done.returncode:
+                raise OSError(errno.EINVAL, f"the kernel does not mount {image}: {done.stderr.strip()}")
+            try:
+                yield point
+            finally:
+                subprocess.run(["umount", str(point)], check=True, timeout=120)
+
+
+def kernel_oracle(image: Path, options: str = "") -> Listing:
+    """What the kernel says of an image, its journal replayed. OSError when the kernel does not mount it.
+
+    Mounted in a mount namespace of its own, so that nothing stays behind whatever happens to this process.
+    """
+    with tempfile.TemporaryDirectory(prefix="oracle-") as place, _mountable(Path(image), Path(place)) as source:
+        point = Path(place, "mount")
+        point.mkdir()
+        mount_options = ",".join(filter(None, ["loop", "ro", options]))
+        script = 'mount -t ext4 -o "$1" "$2" "$3" || exit 90; exec "$4" "$5" "$3"'
+        arguments = [mount_options, str(source), str(point), sys.executable, str(Path(__file__).resolve())]
+        command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "oracle", *arguments]
+        done = subprocess.run(command, capture_output=True, timeout=300)
+        if done.returncode == 90:
+            raise OSError(errno.EINVAL, f"the kernel does not mount {image}: {done.stderr.decode(errors='replace').strip()}")
+        if done.returncode:
+            raise RuntimeError(f"listing {image}: {done.stderr.decode(errors='replace').strip()}")
+        return from_json(done.stdout)
+
+
+# --- debugfs -----------------------------------------------------------------------------------------------------------
+
+INLINE_DATA = 0x1000_0000
+HUGE_FILE = 0x4_0000
+ENCRYPT = 0x800
+
+
+def debugfs_oracle(image: Path, options: str = "") -> Listing:
+    """What debugfs says of an image. Needs no privilege, and knows features that the running kernel may lack.
+
+    Cannot tell encrypted names, nor attribute names with a newline. `options` as for mount: only sb= means something here.
+    """
+    with tempfile.TemporaryDirectory(prefix="oracle-") as place:
+        source = Path(image)
+        if is_dirty(source):
+            source = Path(place, "copy.img")
+            subprocess.run(["cp", "--sparse=always", "--reflink=auto", str(image), str(source)], check=True, timeout=300)
+            source.chmod(0o600)
+            # 1: "file system errors corrected", which is what replaying is.
+            done = subprocess.run(["e2fsck", "-y", "-E", "journal_only", str(source)], capture_output=True, timeout=300)
+            if done.returncode not in (0, 1):
+                raise RuntimeError(f"e2fsck does not replay {image}: {done.stderr.decode(errors='replace').strip()}")
+        return _DebugfsListing(source, Path(place), options).entries()
+
+
+class _DebugfsListing:
+    def __init__(self, image: Path, place: Path, options: str) -> None:
+        self.image = image
+        self.place = place
+        self.options: list[str] = []
+        with open(image, "rb") as opened:
+            opened.seek(1024 + 24)
+            self.block_size = 1024 << struct.unpack("<I", opened.read(4))[0] % 64
+        for option in filter(None, options.split(",")):
+            name, _, value = option.partition("=")
+            if name != "sb":
+                raise ValueError(f"debugfs has no equivalent of the mount option {option}")
+            opened_at = int(value) * 1024
+            with open(image, "rb") as opened:
+                opened.seek(opened_at + 24)
+                self.block_size = 1024 << struct.unpack("<I", opened.read(4))[0]
+            self.options = ["-b", str(self.block_size), "-s", str(opened_at // self.block_size)]
+
+    def ask(self, commands: list[bytes]) -> list[bytes]:
+        """The answers to commands, one process for all: debugfs repeats each command in front of its answer."""
+        script = self.place / "script"
+        script.write_bytes(b"\n".join(commands) + b"\n")
+        from fixtures.debugfs import environment
+
+        command = ["debugfs", *self.options, "-f", str(script), str(self.image)]
+        done = subprocess.run(command, env=environment(), capture_output=True, timeout=300, check=True)
+        answers, position = [], 0
+        marks = [b"debugfs: " + command + b"\n" for command in commands]
+        for mark, following in zip(marks, [*marks[1:], None], strict=True):
+            start = done.stdout.index(mark, position) + len(mark)
+            position = done.stdout.index(following, start) if following is not None else len(done.stdout)
+            answers.append(done.stdout[start:position])
+        return answers
+
+    def entries(self) -> Listing:
+        names = self.names()
+        inodes = sorted(set(names.values()))
+        described = dict(zip(inodes, self.ask([b"stat <%d>" % ino for ino in inodes]), strict=True))
+        attributes = self.attributes(inodes)
+        self.dump_inline(described)
+        made = {ino: self.entry(ino, described[ino], attributes.get(ino, {})) for ino in inodes}
+        return {path: made[ino] for path, ino in names.items()}
+
+    LINE = re.compile(rb"^/(\d+)/(\d{6})/-?\d+/-?\d+/([^/]*)/\d*/$", re.DOTALL | re.MULTILINE)
+
+    def names(self) -> dict[bytes, int]:
+        found = {b"/": 2}
+        level = [(b"/", 2)]
+        while level:
+            following = []
+            for (path, _), answer in zip(level, self.ask([b"ls -p <%d>" % ino for _, ino in level]), strict=True):
+                prefix = path if path == b"/" else path + b"/"
+                for ino, mode, name in self.LINE.findall(answer):
+                    if name in (b".", b"..") or ino == b"0":
+                        continue
+                    found[prefix + name] = int(ino)
+                    if stat.S_ISDIR(int(mode, 8)):
+                        following.append((prefix + name, int(ino)))
+            level = following
+        return found
+
+    # A name with unprintable bytes is shown in hex.
+    ATTRIBUTE = re.compile(rb"^  (?:((?:user|trusted|security|system)\..*?)|((?:[0-9a-f]{2} )+)) ?\(\d+\)(?: = .*)?$")
+
+    def attributes(self, inodes: list[int]) -> dict[int, dict[bytes, bytes]]:
+        commands: list[bytes] = []
+        wanted: list[tuple[int, bytes, Path]] = []
+        for ino, answer in zip(inodes, self.ask([b"ea_list <%d>" % ino for ino in inodes]), strict=True):
+            for line in answer.split(b"\n"):
+                match = self.ATTRIBUTE.match(line)
+                if match is None or match[1] == b"system.data":
+                    continue
+                name = match[1] or bytes.fromhex(match[2].decode())
+                outfile = self.place / f"attribute-{len(wanted)}"
+                commands.append(b'ea_get -f %s <%d> "%s"' % (os.fsencode(outfile), ino, name.replace(b'"', b'""')))
+                wanted.append((ino, name, outfile))
+        found: dict[int, dict[bytes, bytes]] = {}
+        if commands:
+            self.ask(commands)
+        for ino, name, outfile in wanted:
+            value = outfile.read_bytes()
+            found.setdefault(ino, {})[name] = self.acl(value) if name.startswith(b"system.posix_acl_") else value
+        return found
+
+    @staticmethod
+    def acl(value: bytes) -> bytes:
+        """debugfs says 0 for the id of an entry that has none, where getxattr says 2**32 - 1."""
+        entries = list(struct.iter_unpack("<HHI", value[4:]))
+        named = (2, 8)
+        return value[:4] + b"".join(
+            struct.pack("<HHI", tag, bits, ident if tag in named else 0xFFFFFFFF) for tag, bits, ident in entries
+        )
+
+    FLAGS = re.compile(rb"Flags: 0x([0-9a-f]+)")
+
+    def dump_inline(self, described: Mapping[int, bytes]) -> None:
+        """Put the content of inodes with inline data where `content` finds it, with one process for all."""
+        inline = [ino for ino, text in described.items() if int(self.FLAGS.search(text)[1], 16) & INLINE_DATA]  # type: ignore[index]
+        if inline:
+            self.ask([b"dump <%d> %s" % (ino, os.fsencode(self.place / f"inline-{ino}")) for ino in inline])
+
+    def entry(self, ino: int, text: bytes, xattrs: dict[bytes, bytes]) -> Entry:
+        head = text.split(b"\nExtended attributes:")[0]
+
+        def number(pattern: bytes, base: int = 10) -> int:
+            match = re.search(pattern, head)
+            if match is None:
+                raise ValueError(f"inode {ino}: no {pattern!r} in what debugfs says: {text!r}")
+            return int(match[1], base)
+
+        kind = self.KINDS[re.search(rb"Type: (.+?) +Mode:", head)[1]]  # type: ignore[index]
+        flags = number(rb"Flags: 0x([0-9a-f]+)", 16)
+        size = number(rb"Size: (\d+)\n")
+        blocks = number(rb"Blockcount: (\d+)")
+        if flags & HUGE_FILE:
+            blocks *= self.block_size // 512
+        if flags & INLINE_DATA and kind == "file":
+            # Linux, ext4_file_getattr: lest a program takes such a file for a hole.
+            blocks += (size + 511) // 512
+        target, digest, runs, error, rdev = None, None, None, None, 0
+        if kind in ("character", "block"):
+            major, minor = re.search(rb"number: (\d+):(\d+)", text).groups()  # type: ignore[union-attr]
+            rdev = os.makedev(int(major), int(minor))
+        elif kind == "symlink":
+            fast = re.search(rb'\nFast link dest: "(.*)"\n', text, re.DOTALL)
+            target = fast[1] if fast else self.content(ino, size, flags, text)(0, size)
+        elif kind == "file" and flags & ENCRYPT:
+            error = errno.ENOKEY
+        elif kind == "file":
+            read = self.content(ino, size, flags, text)
+            digest, runs = content_digest(read, size, getattr(read, "seek_data", None))
+        return Entry(
+            type=kind,
+            mode=number(rb"Mode: +(\d+)", 8),
+            uid=number(rb"User: +(-?\d+)") % 2**32,
+            gid=number(rb"Group: +(-?\d+)") % 2**32,
+            nlink=number(rb"Links: (\d+)"),
+            size=size,
+            rdev=rdev,
+            ino=ino,
+            blocks=blocks,
+            atime=self.time(head, b"atime") or 0,
+            mtime=self.time(head, b"mtime") or 0,
+            ctime=self.time(head, b"ctime") or 0,
+            btime=self.time(head, b"crtime"),
+            xattrs=xattrs,
+            target=target,
+            digest=digest,
+            runs=runs,
+            error=error,
+        )
+
+    KINDS: Mapping[bytes, str] = {
+        b"regular": "file",
+        b"directory": "directory",
+        b"symlink": "symlink",
+        b"character special": "character",
+        b"block special": "block",
+        b"FIFO": "fifo",
+        b"socket": "socket",
+    }
+
+    @staticmethod
+    def time(head: bytes, name: bytes) -> int | None:
+        match = re.search(rb"\n *" + name + rb": 0x([0-9a-f]{8})(?::([0-9a-f]{8}))?", head)
+        if match is None:
+            return None
+        low, extra = int(match[1], 16), int(match[2] or b"0", 16)
+        signed = low - (1 << 32) if low & 0x8000_0000 else low
+        return (signed + ((extra & 3) << 32)) * 1_000_000_000 + (extra >> 2)
+
+    MAPPED = re.compile(rb"\((\d+)(?:-(\d+))?(\[u\])?\):(\d+)")
+
+    def content(self, ino: int, size: int, flags: int, text: bytes) -> Callable[[int, int], bytes]:
+        """A function that reads an inode's content where debugfs says it lies."""
+        if flags & INLINE_DATA:
+            # A file may be longer than its inline bytes (made by truncate): the rest reads as zeros.
+            whole = (self.place / f"inline-{ino}").read_bytes().ljust(size, b"\0")
+            return lambda offset, count: whole[offset : offset + count]
+        _, _, table = text.rpartition(b"\nEXTENTS:\n" if b"\nEXTENTS:\n" in text else b"\nBLOCKS:\n")
+        pieces = [
+            (int(first) * self.block_size, (int(last or first) - int(first) + 1) * self.block_size, int(block) * self.block_size)
+            for first, last, unwritten, block in self.MAPPED.findall(table)
+            if not unwritten
+        ]
+        return _Mapped(self.image, size, sorted(pieces))
+
+
+class _Mapped:
+    """Reads a file through (offset, length, offset in the image) pieces."""
+
+    def __init__(self, image: Path, size: int, pieces: list[tuple[int, int, int]]) -> None:
+        self.image, self.size, self.pieces = image, size, pieces
+
+    def __call__(self, offset: int, count: int) -> bytes:
+        count = max(0, min(count, self.size - offset))
+        result = bytearray(count)
+        with open(self.image, "rb") as opened:
+            for start, length, place in self.pieces:
+                low, high = max(start, offset), min(start + length, offset + count)
+                if low < high:
+                    opened.seek(place + low - start)
+                    result[low - offset : high - offset] = opened.read(high - low)
+        return bytes(result)
+
+    def seek_data(self, offset: int) -> Run | None:
+        for start, length, _ in self.pieces:
+            if start + length > offset:
+                return start, length
+        return None
+
+
+# --- the one or the other ----------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def _remembered(image: Path, options: str, stamp: tuple[int, int, int]) -> Listing:
+    if kernel_can_mount():
+        with contextlib.suppress(OSError):
+            return kernel_oracle(image, options)
+    return debugfs_oracle(image, options)
+
+
+def oracle(image: Path, options: str = "") -> Listing:
+    """What an image contains: by the kernel where that is possible, else by debugfs. Remembered; do not change the answer."""
+    status = os.stat(image)
+    return _remembered(Path(image), options, (status.st_ino, status.st_size, status.st_mtime_ns))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Print everything below a directory as JSON.")
+    parser.add_argument("directory")
+    parser.add_argument("--known", metavar="FILE", help="a listing in JSON: read very large files only where it has data")
+    options = parser.parse_args()
+    known = from_json(Path(options.known).read_bytes()) if options.known else None
+    sys.stdout.write(to_json(listing(options.directory, known)) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
