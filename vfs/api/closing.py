@@ -9,6 +9,8 @@ from typing import Self
 class Closing:
     """Ends itself at the end of a `with` block."""
 
+    __slots__ = ()
+
     def close(self) -> None:
         """Release everything. Idempotent."""
 

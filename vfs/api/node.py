@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from vfs.api.closing import Closing
 from vfs.api.errors import fail
 
 if TYPE_CHECKING:
@@ -183,7 +184,7 @@ class Node:
         fail(errno.EROFS)
 
 
-class Handle:
+class Handle(Closing):
     """One open file description. Offsets are the caller's: a handle has no position."""
 
     __slots__ = ("node",)
