@@ -13,6 +13,7 @@ import errno
 import os
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
 from vfs.api import registry
 from vfs.api.closing import Closing
@@ -21,7 +22,7 @@ from vfs.api.errors import fail, message, unsupported
 from vfs.api.filesystem import Filesystem
 from vfs.api.module import Source
 from vfs.api.node import Node
-from vfs.api.options import parse
+from vfs.api.options import parse, parse_all
 from vfs.api.storage import FileStorage, NodeStorage
 from vfs.api.walk import resolve
 
@@ -36,11 +37,13 @@ class Layer:
 
 
 class Image(Closing):
-    """An opened stack of layers, the outermost first. Closing it closes all, the innermost first."""
+    """An opened stack of layers, the outermost first. Closing it closes all, the innermost first. *front* are the front end's
+    own options, one instance of each class that it named."""
 
-    def __init__(self, layers: list[Layer], undo: ExitStack) -> None:
+    def __init__(self, layers: list[Layer], undo: ExitStack, front: list[Any]) -> None:
         self.layers = layers
         self._undo = undo
+        self.front = front
 
     @property
     def filesystem(self) -> Filesystem:
@@ -69,13 +72,17 @@ def mount(source: Source, type: str | None = None, options: str = "") -> Filesys
     return module.mount(source, parse(options, module.options))
 
 
-def open_image(spec: bytes | str, type: str | None = None, options: str = "", writable: bool = False) -> Image:
-    """Open *spec* (see above) through all its layers. Errors carry the failing part's path in `filename`."""
+def open_image(
+    spec: bytes | str, type: str | None = None, options: str = "", writable: bool = False, front: tuple[type[Any], ...] = ()
+) -> Image:
+    """Open *spec* (see above) through all its layers. Errors carry the failing part's path in `filename`. *front*: classes of
+    options that the front end takes from the same text."""
     parts = os.fsencode(spec).split(b"!")
     # A host file whose own name has a `!` is taken as it is.
     if len(parts) > 1 and os.path.lexists(spec):
         parts = [os.fsencode(spec)]
     layers: list[Layer] = []
+    chosen: list[Any] = []
     with ExitStack() as undo:
         for depth, part in enumerate(parts):
             name = os.fsdecode(b"!".join(parts[: depth + 1]))
@@ -86,14 +93,16 @@ def open_image(spec: bytes | str, type: str | None = None, options: str = "", wr
                     source = undo.enter_context(FileStorage(part, writable))
                 else:
                     source = undo.enter_context(NodeStorage(_inside(layers[-1], part), name, writable))
-                mounted = mount(source, type if innermost else None, options if innermost else "")
+                module = registry.find(type) if type and innermost else registry.detect(source)
+                own, *chosen = parse_all(options if innermost else "", module.options, *front)
+                mounted = module.mount(source, own)
             except OSError as error:
                 if error.filename is None:
                     raise OSError(error.errno or errno.EIO, message(error), name) from error
                 raise
             undo.enter_context(mounted)
             layers.append(Layer(mounted.type, name, mounted))
-        return Image(layers, undo.pop_all())
+        return Image(layers, undo.pop_all(), chosen)
 
 
 def _inside(layer: Layer, path: bytes) -> Node:
