@@ -1,0 +1,183 @@
+"""The handle of a regular file: runs of blocks become reads of the storage, one each, and extents. Also links' targets."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from vfs.api import Extent, Handle, damaged, fail
+from vfs.ext2 import features, fscrypt, inline, layout
+
+if TYPE_CHECKING:
+    from vfs.ext2.inode import Ext2Node
+
+_ZEROS = bytes(1 << 18)
+
+
+def open_file(node: Ext2Node) -> Handle:
+    """A handle on a regular file's content. ENOKEY: encrypted."""
+    if node.flags & layout.FL_ENCRYPTED:
+        fail(errno.ENOKEY, f"inode {node.ino}: encrypted, its key is not there")
+    if node.flags & layout.FL_INLINE_DATA:
+        return InlineHandle(node, inline.content(node))
+    return Ext2Handle(node)
+
+
+class Ext2Handle(Handle):
+    """An open file whose content is in blocks."""
+
+    __slots__ = ()
+
+    node: Ext2Node
+
+    def size(self) -> int:
+        return self.node.size
+
+    def readinto(self, offset: int, buffer: memoryview) -> int:
+        node = self.node
+        end = min(offset + len(buffer), node.size)
+        if offset < 0 or offset >= end:
+            return 0
+        filesystem = node.filesystem
+        size = filesystem.block_size
+        first = offset // size
+        position = offset
+        for _, fs_block, count in node.map.runs(first, -(-end // size) - first):
+            stop = min((first + count) * size, end)
+            piece = buffer[position - offset : stop - offset]
+            if fs_block is None:
+                _clear(piece)
+            else:
+                filesystem.readinto(fs_block * size + position - first * size, piece)
+            first += count
+            position = stop
+        return end - offset
+
+    def read(self, offset: int, size: int) -> bytes | bytearray | memoryview:
+        node = self.node
+        end = min(offset + size, node.size)
+        if offset < 0 or offset >= end:
+            return b""
+        filesystem = node.filesystem
+        block_size = filesystem.block_size
+        first = offset // block_size
+        run = next(node.map.runs(first, -(-end // block_size) - first))
+        # One run is one read; more go through readinto into one buffer.
+        if (first + run.length) * block_size >= end:
+            if run.fs_block is None:
+                return bytes(end - offset)
+            if not filesystem.overlay:
+                return filesystem.storage.read(run.fs_block * block_size + offset - first * block_size, end - offset)
+        buffer = bytearray(end - offset)
+        self.readinto(offset, memoryview(buffer))
+        return buffer
+
+    def extents(self, offset: int, length: int) -> list[Extent]:
+        node = self.node
+        end = min(offset + length, node.size)
+        if offset < 0 or offset >= end:
+            return []
+        filesystem = node.filesystem
+        size = filesystem.block_size
+        first = offset // size
+        position = offset
+        found: list[Extent] = []
+        for _, fs_block, count in node.map.runs(first, -(-end // size) - first):
+            stop = min((first + count) * size, end)
+            if fs_block is None:
+                _append(found, Extent(position, stop - position, hole=True))
+            else:
+                start = fs_block * size + position - first * size
+                below = filesystem.extents(start, stop - position)
+                for extent in below:
+                    _append(found, extent._replace(offset=extent.offset - start + position))
+                told = found[-1].offset + found[-1].length if found else position
+                if told < stop:  # the image ends before: reading tells so
+                    _append(found, Extent(told, stop - told))
+            first += count
+            position = stop
+        return found
+
+    def seek_data(self, offset: int) -> int:
+        return self._seek(offset, hole=False)
+
+    def seek_hole(self, offset: int) -> int:
+        return self._seek(offset, hole=True)
+
+    def _seek(self, offset: int, hole: bool) -> int:
+        node = self.node
+        if not 0 <= offset < node.size:
+            fail(errno.ENXIO)
+        size = node.filesystem.block_size
+        first = offset // size
+        for run in node.map.runs(first, -(-node.size // size) - first):
+            if (run.fs_block is None) == hole:
+                return max(offset, run.file_block * size)
+        return node.size if hole else fail(errno.ENXIO)
+
+
+class InlineHandle(Handle):
+    """An open file whose content is in the inode."""
+
+    __slots__ = ("content",)
+
+    def __init__(self, node: Ext2Node, content: bytes) -> None:
+        super().__init__(node)
+        self.content = content
+
+    def size(self) -> int:
+        return len(self.content)
+
+    def readinto(self, offset: int, buffer: memoryview) -> int:
+        piece = self.read(offset, len(buffer))
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+    def read(self, offset: int, size: int) -> bytes:
+        return self.content[offset : offset + max(0, size)] if offset >= 0 else b""
+
+
+def _clear(piece: memoryview) -> None:
+    for start in range(0, len(piece), len(_ZEROS)):
+        part = piece[start : start + len(_ZEROS)]
+        part[:] = _ZEROS[: len(part)]
+
+
+def _append(extents: list[Extent], extent: Extent) -> None:
+    """Add an extent, joined to the last one where it only continues it."""
+    if extents:
+        last = extents[-1]
+        if (last.fd, last.hole) == (extent.fd, extent.hole) and (
+            extent.fd is None or last.fd_offset + last.length == extent.fd_offset
+        ):
+            extents[-1] = last._replace(length=last.length + extent.length)
+            return
+    extents.append(extent)
+
+
+def read_link(node: Ext2Node) -> bytes:
+    """A symbolic link's target. EUCLEAN."""
+    content = _link_content(node)
+    if node.flags & layout.FL_ENCRYPTED:
+        return fscrypt.shown_target(content, node.ino)
+    if not content or b"\0" in content:
+        raise damaged(f"inode {node.ino}: a link whose target is empty or has a NUL")
+    return content
+
+
+def _link_content(node: Ext2Node) -> bytes:
+    """What is stored for a link: in the inode as inline data, in `i_block` in place of the map ("fast"), or in a block.
+
+    `inodes.rst`, "Symbolic Links". A link is fast when it has no blocks, but for one of attributes; with ea_inode the count of
+    blocks says nothing, and the size decides.
+    """
+    size, filesystem = node.size, node.filesystem
+    if node.flags & layout.FL_INLINE_DATA:
+        return inline.content(node)
+    if size < layout.BLOCK_SIZE and not node.flags & layout.FL_EXTENTS:
+        attributes = filesystem.geometry.cluster_size // 512 if node.acl_block else 0
+        if filesystem.geometry.incompat & features.EA_INODE or node.stored_blocks <= attributes:
+            return node.block[:size]
+    if size > filesystem.block_size:
+        raise damaged(f"inode {node.ino}: a link of {size} bytes, at most a block of {filesystem.block_size}")
+    return bytes(Ext2Handle(node).read(0, size))

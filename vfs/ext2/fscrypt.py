@@ -1,0 +1,5 @@
+"""fscrypt"""
+
+
+def shown_target(content: bytes, ino: int) -> bytes:
+    return content

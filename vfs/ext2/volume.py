@@ -1,0 +1,206 @@
+"""The mounted volume: the one door to the storage, the groups, and inodes by number.
+
+Nothing is read at mount time that grows with the image: the superblock, and the journal where it wants replaying.
+"""
+
+from __future__ import annotations
+
+import errno
+import stat
+
+from vfs.api import Extent, Filesystem, Node, StatFs, Storage, damaged, fail
+from vfs.ext2 import features, layout, report
+from vfs.ext2.cache import Cache
+from vfs.ext2.extents import ExtentNode
+from vfs.ext2.inode import Ext2Node
+from vfs.ext2.layout import GroupDescriptor, GroupDescriptorHigh, Superblock
+from vfs.ext2.superblock import Geometry, derive, read_superblock
+
+CACHE_BYTES = 6 << 20
+"""Of each of the two caches of raw bytes (blocks, pieces of inode tables); up to twice that is held."""
+TABLE_PIECE = 16 << 10
+"""Inode tables are read this much at once: neighbours are asked for next."""
+NODES_KEPT = 4096
+EXTENT_NODES_KEPT = 64
+
+_TABLE_LO = GroupDescriptor.pick("inode_table_lo")
+_TABLE_HI = GroupDescriptorHigh.pick("inode_table_hi")
+
+Overlay = dict[int, bytes]
+
+
+class Ext2Filesystem(Filesystem):
+    """One mounted image. Owns *storage* once it is made; when it cannot be made, the storage stays the caller's."""
+
+    type = "ext2"
+    stable_numbers = True
+
+    def __init__(self, storage: Storage, position: int | None = None) -> None:
+        super().__init__()
+        self.storage = storage
+        self.superblock: Superblock = read_superblock(storage, position)
+        self.geometry: Geometry = derive(self.superblock, position)
+        geometry = self.geometry
+        self.block_size = geometry.block_size
+        self.blocks_count = geometry.blocks_count
+        self.has_filetype = bool(geometry.incompat & features.FILETYPE)
+        self._blocks: Cache[int, bytes] = Cache(CACHE_BYTES // self.block_size)
+        self._piece = max(TABLE_PIECE, self.block_size)
+        self._pieces: Cache[int, bytes] = Cache(CACHE_BYTES // self._piece)
+        self._tables: dict[int, int] = {}
+        self.extent_nodes: Cache[int, ExtentNode] = Cache(EXTENT_NODES_KEPT)
+        self._nodes: Cache[int, Ext2Node] = Cache(NODES_KEPT)
+        self._reserved = frozenset(
+            {
+                self.superblock.usr_quota_inum,
+                self.superblock.grp_quota_inum,
+                self.superblock.prj_quota_inum,
+                self.superblock.orphan_file_inum,
+            }
+        )
+        # Blocks whose content is not the storage's: the replayed journal's.
+        self.overlay: Overlay = {}
+
+    # ---------------------------------------------------------------- the door to the storage
+
+    def block(self, number: int) -> bytes:
+        """One block of metadata, through the cache. EUCLEAN: not in the file system; EIO: not in the storage."""
+        found = self._blocks.get(number)
+        if found is None:
+            found = self.read(number, 1)
+            self._blocks.put(number, found)
+        return found
+
+    def read(self, number: int, count: int) -> bytes:
+        """*count* blocks from *number*, as the replayed journal has them; not kept."""
+        if not self.first_valid <= number <= self.blocks_count - count:
+            raise damaged(f"blocks {number} to {number + count - 1} are outside the file system of {self.blocks_count}")
+        size = self.block_size
+        return self.storage.read(number * size, count * size)
+
+    def readinto(self, offset: int, buffer: memoryview) -> None:
+        """Fill *buffer* with content from byte *offset* of the volume. EIO: the storage ends before."""
+        if self.storage.readinto(offset, buffer) != len(buffer):
+            fail(errno.EIO, f"{self.storage.name}: ends inside bytes {offset} to {offset + len(buffer)}")
+
+    def extents(self, offset: int, length: int) -> list[Extent]:
+        """Where these bytes of the volume lie; see `Storage.extents`."""
+        return self.storage.extents(offset, length)
+
+    @property
+    def first_valid(self) -> int:
+        """The first block that belongs to the file system."""
+        return self.geometry.first_data_block
+
+    # ---------------------------------------------------------------- groups
+
+    def descriptor(self, group: int) -> tuple[bytes, int]:
+        """The block that holds a group's descriptor, and where in it. Its place: `group_descr.rst` and "Meta Block Groups" of
+        `blockgroup.rst`."""
+        geometry = self.geometry
+        per_block = self.block_size // geometry.desc_size
+        index = group // per_block
+        if not geometry.incompat & features.META_BG or index < self.superblock.first_meta_bg:
+            number = geometry.superblock_block + 1 + index
+        else:
+            first_group = index * per_block
+            number = geometry.first_data_block + first_group * geometry.blocks_per_group + self.has_superblock(first_group)
+            # With blocks of 1 KiB in clusters, block 0 is the boot block's although the group begins with it.
+            if self.block_size == 1024 and index == 0 and geometry.first_data_block == 0:
+                number += 1
+        return self.block(number), group % per_block * geometry.desc_size
+
+    def has_superblock(self, group: int) -> bool:
+        """Whether a group begins with a copy of the superblock."""
+        geometry = self.geometry
+        if group == 0:
+            return True
+        if geometry.compat & features.SPARSE_SUPER2:
+            return group in self.superblock.backup_bgs
+        if group == 1 or not geometry.ro_compat & features.SPARSE_SUPER:
+            return True
+        return any(_is_power(group, base) for base in (3, 5, 7))
+
+    def inode_table(self, group: int) -> int:
+        """The first block of a group's inode table. EUCLEAN: it is not inside the file system."""
+        found = self._tables.get(group)
+        if found is None:
+            block, offset = self.descriptor(group)
+            found = _TABLE_LO.unpack_from(block, offset)[0]
+            if self.geometry.desc_size >= 64:
+                found |= _TABLE_HI.unpack_from(block, offset)[0] << 32
+            if not self.first_valid < found <= self.blocks_count - self.geometry.inode_table_blocks:
+                raise damaged(f"group {group}: inode table at block {found}, outside the file system of {self.blocks_count}")
+            self._tables[group] = found
+        return found
+
+    # ---------------------------------------------------------------- inodes
+
+    @property
+    def root(self) -> Node:
+        return self._root
+
+    @property
+    def _root(self) -> Ext2Node:
+        node = self.node(layout.ROOT_INO)
+        if not stat.S_ISDIR(node.mode):
+            raise damaged("inode 2: the root is no directory")
+        return node
+
+    def node(self, ino: int) -> Ext2Node:
+        """The node of an inode number that an entry or a stat has told. ESTALE: not in use; EUCLEAN: no such number, or damaged."""
+        found = self._nodes.get(ino)
+        if found is None:
+            if (ino < self.geometry.first_ino and ino != layout.ROOT_INO) or ino in self._reserved:
+                raise damaged(f"inode {ino}: reserved, no file has this number")
+            found = self.inode(ino)
+            self._nodes.put(ino, found)
+        return found
+
+    def inode(self, ino: int) -> Ext2Node:
+        """The node of any inode, also a reserved one. Errors as `node`."""
+        geometry = self.geometry
+        if not 0 < ino <= geometry.inodes_count:
+            raise damaged(f"inode {ino}: numbers are from 1 to {geometry.inodes_count}")
+        group, index = divmod(ino - 1, geometry.inodes_per_group)
+        offset = index * geometry.inode_size
+        piece, inside = divmod(offset, self._piece)
+        key = group << 32 | piece
+        held = self._pieces.get(key)
+        if held is None:
+            held = self._read_piece(group, piece)
+            self._pieces.put(key, held)
+        return Ext2Node(self, ino, held[inside : inside + geometry.inode_size])
+
+    def _read_piece(self, group: int, piece: int) -> bytes:
+        per_piece = self._piece // self.block_size
+        first = piece * per_piece
+        count = min(per_piece, self.geometry.inode_table_blocks - first)
+        number = self.inode_table(group) + first
+        try:
+            return self.read(number, count)
+        except OSError as error:
+            # A storage that ends inside the piece: what there is of it.
+            there = self.storage.size // self.block_size - number
+            if error.errno != errno.EIO or not 0 < there < count:
+                raise
+            return self.read(number, there)
+
+    # ---------------------------------------------------------------- the rest of the contract
+
+    def statfs(self) -> StatFs:
+        return report.statfs(self)
+
+    def details(self) -> dict[str, str | int]:
+        return report.details(self)
+
+    def close(self) -> None:
+        for cache in (self._blocks, self._pieces, self._nodes):
+            cache.clear()  # type: ignore[attr-defined]
+        self.storage.close()
+
+
+def _is_power(number: int, base: int) -> bool:
+    while number % base == 0:
+        number //= base
+    return number == 1
