@@ -1,0 +1,281 @@
+"""Nodes become files of the host, below one directory and nowhere else.
+
+The names and links in an image are a stranger's. So every host path is walked component by component from a descriptor of the
+top directory, without following links (O_NOFOLLOW); names that are no names (`..`, with a slash) are refused; and nothing is
+opened for writing that was not just created here, exclusively, under a temporary name. A finished file gets its own name by
+rename(2): it is there whole or not at all, and what stood there before is replaced, not written through.
+
+Order of attributes, since each undoes another: owner (clears set-uid), extended attributes (need write permission, an ACL
+changes the mode), mode, times. A directory gets its own when all that is in it is there.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, NamedTuple
+
+from vfs.api.closing import Closing
+from vfs.api.errors import damaged, fail
+from vfs.api.node import Node, Stat
+from vfs.api.walk import Found, walk_tree
+from vfs.cli.opening import Report
+from vfs.cli.progress import Progress
+from vfs.cli.transfer import to_file
+
+DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+def check_name(name: bytes) -> None:
+    """EUCLEAN: a name from an image that is more or less than one path component."""
+    if name in (b"", b".", b"..") or b"/" in name or b"\0" in name:
+        raise damaged("a name that no file can have")
+
+
+class _Unfinished(NamedTuple):
+    """A directory whose content is being written: its host path, its path in the image, its depth below the start."""
+
+    path: bytes
+    source: bytes
+    depth: int
+    node: Node
+    found: Stat
+
+
+class HostTree(Closing):
+    """Writes files below the directory *top* (a descriptor, owned from now on).
+
+    *keep*: modes, times, hard links, and where the host permits owners and attributes, are those of the image; else new files
+    are as the user would make them. What could not be kept is counted, and told at the end by `warnings`.
+    """
+
+    def __init__(self, top: int, keep: bool, report: Report, progress: Progress) -> None:
+        self.keep, self.report, self.progress = keep, report, progress
+        self.lost: Counter[str] = Counter()
+        self._top = top
+        self._here, self._here_path = os.dup(top), b""
+        self._root = os.geteuid() == 0
+        self._umask = os.umask(0)
+        os.umask(self._umask)
+        self._links: dict[int, tuple[bytes, int]] = {}  # ino -> (host path of the first name, further names to come)
+        self._prefix, self._temporaries = b".vfs-%s-" % os.urandom(6).hex().encode(), 0
+
+    def close(self) -> None:
+        for fd in (self._top, self._here):
+            if fd >= 0:
+                os.close(fd)
+        self._top = self._here = -1
+
+    def warnings(self) -> list[str]:
+        """What was left out without being a failure, counted."""
+        return [f"{what}: {count}" for what, count in self.lost.items()]
+
+    # ------------------------------------------------------------------------------------------------------- trees
+
+    def copy(self, source: bytes, node: Node, name: bytes) -> None:
+        """*node*, which is at *source* in the image, becomes *name* in the top directory, with all below it."""
+        with self.report.about(source):
+            check_name(name)
+            found = node.stat()
+            if not found.is_directory:
+                self._file(source, name, node, found)
+            else:
+                self._directory(name)
+                self._below(source, node, _Unfinished(name, source, 0, node, found))
+
+    def fill(self, source: bytes, node: Node, finish: bool) -> None:
+        """What is in the directory *node* comes into the top directory itself, which gets its attributes if *finish*."""
+        with self.report.about(source):
+            self._below(source, node, _Unfinished(b"", source, 0, node, node.stat()) if finish else None)
+
+    def _below(self, source: bytes, start: Node, first: _Unfinished | None) -> None:
+        """All below the directory *start*."""
+        base = first.path + b"/" if first and first.path else b""
+        source = source.rstrip(b"/") + b"/"
+        unfinished = [first] if first else []
+        entered = False
+
+        def enter(found: Found) -> bool:
+            return entered
+
+        for found in walk_tree(start, lambda path, error: self.report.failed(source + path, error), enter):
+            while unfinished and unfinished[-1].depth >= found.depth:
+                self._finish(unfinished.pop())
+            entered = False
+            origin, path = source + found.path, base + found.path
+            with self.report.about(origin):
+                check_name(found.entry.name)
+                attributes = found.node.stat()
+                if attributes.is_directory:
+                    self._directory(path)
+                    entered = True
+                    unfinished.append(_Unfinished(path, origin, found.depth, found.node, attributes))
+                else:
+                    self._file(origin, path, found.node, attributes)
+        while unfinished:
+            self._finish(unfinished.pop())
+
+    def _directory(self, path: bytes) -> None:
+        """Make a directory, or take the one that is there."""
+        parent, name = self._enter(path)
+        try:
+            # Writable by us alone until all is in it; `_finish` gives it its own mode.
+            os.mkdir(name, 0o700, dir_fd=parent)
+        except FileExistsError:
+            if not stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
+                fail(errno.EEXIST, "something that is no directory is in its place")
+
+    def _finish(self, directory: _Unfinished) -> None:
+        with self.report.about(directory.source):
+            self._attributes(directory.source, directory.node, directory.found, self._open(directory.path))
+
+    def _enter(self, path: bytes) -> tuple[int, bytes]:
+        """The descriptor of the directory that holds *path*, and the last component."""
+        parent, _, name = path.rpartition(b"/")
+        return self._open(parent), name
+
+    def _open(self, path: bytes) -> int:
+        """The descriptor of a directory that was made here, valid until the next call. Neighbours and children of the last one
+        are reached from it; two descriptors are enough for any depth."""
+        if path == self._here_path:
+            return self._here
+        if self._here_path and path.startswith(self._here_path + b"/"):
+            fd, rest = os.dup(self._here), path[len(self._here_path) + 1 :]
+        else:
+            fd, rest = os.dup(self._top), path
+        try:
+            for name in rest.split(b"/") if rest else []:
+                below = os.open(name, DIRECTORY | os.O_NOFOLLOW, dir_fd=fd)
+                os.close(fd)
+                fd = below
+        except OSError:
+            os.close(fd)
+            raise
+        os.close(self._here)
+        self._here, self._here_path = fd, path
+        return fd
+
+    # ------------------------------------------------------------------------------------------------------- files
+
+    def _file(self, source: bytes, path: bytes, node: Node, found: Stat) -> None:
+        """Anything but a directory."""
+        self.progress.start(source)
+        linked = self.keep and found.nlink > 1
+        if linked and self._link(path, node.ino):
+            return
+        parent, name = self._enter(path)
+        with self._temporary(parent) as temporary:
+            if not self._make(source, parent, temporary, node, found):
+                return
+            os.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
+        if linked:
+            self._links[node.ino] = (path, found.nlink - 1)
+
+    def _link(self, path: bytes, ino: int) -> bool:
+        """Make one more name of a file that was written before; whether that was possible."""
+        first, remaining = self._links.pop(ino, (b"", 0))
+        if not first:
+            return False
+        if remaining > 1:
+            self._links[ino] = (first, remaining - 1)
+        directory, _, first_name = first.rpartition(b"/")
+        source = os.dup(self._open(directory))
+        try:
+            parent, name = self._enter(path)
+            with self._temporary(parent) as temporary:
+                os.link(first_name, temporary, src_dir_fd=source, dst_dir_fd=parent, follow_symlinks=False)
+                os.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.EMLINK, errno.EXDEV, errno.EOPNOTSUPP):
+                raise
+            self.lost["hard links written as files of their own"] += 1
+            return False
+        finally:
+            os.close(source)
+        return True
+
+    @contextmanager
+    def _temporary(self, parent: int) -> Iterator[bytes]:
+        """A name that nobody uses in the directory *parent*; nothing is left there under it."""
+        self._temporaries += 1
+        name = b"%s%d" % (self._prefix, self._temporaries)
+        try:
+            yield name
+        finally:
+            # Renamed away by now, except after a failure and when both names were links to one file before (rename(2)).
+            with suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=parent)
+
+    def _make(self, source: bytes, parent: int, name: bytes, node: Node, found: Stat) -> bool:
+        """Make the file called *name*, with attributes; false when it is left out, and counted."""
+        kind = stat.S_IFMT(found.mode)
+        if kind == stat.S_IFREG:
+            self._regular(source, parent, name, node, found)
+            return True
+        if kind == stat.S_IFLNK:
+            os.symlink(node.readlink(), name, dir_fd=parent)
+        elif kind in (stat.S_IFIFO, stat.S_IFSOCK):
+            os.mknod(name, kind | 0o600, dir_fd=parent)
+        elif kind in (stat.S_IFCHR, stat.S_IFBLK):
+            try:
+                os.mknod(name, kind | 0o600, found.rdev, dir_fd=parent)
+            except PermissionError:
+                self.lost["devices left out, which only root can make"] += 1
+                return False
+        else:
+            raise damaged(f"its type is none ({found.mode:#o})")
+        self._attributes(source, node, found, parent, name)
+        return True
+
+    def _regular(self, source: bytes, parent: int, name: bytes, node: Node, found: Stat) -> None:
+        fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=parent)
+        try:
+            with node.open(os.O_RDONLY) as handle:
+                to_file(handle, found.size, fd, self.progress.advance)
+            self._attributes(source, node, found, fd)
+        finally:
+            os.close(fd)
+
+    # -------------------------------------------------------------------------------------------------- attributes
+
+    def _attributes(self, source: bytes, node: Node, found: Stat, fd: int, name: bytes | None = None) -> None:
+        """Give the open file *fd* its attributes; with *name* the link or special file of that name in the directory *fd*."""
+        mode = stat.S_IMODE(found.mode) if self.keep else found.mode & 0o777 & ~self._umask
+        place: int | bytes = fd if name is None else name
+        at: dict[str, Any] = {} if name is None else {"dir_fd": fd, "follow_symlinks": False}
+        if self.keep:
+            if not self._owner(place, found, at):
+                mode &= ~(stat.S_ISUID | stat.S_ISGID)
+            # There is no setxattrat(2) before Linux 6.13.
+            self._xattrs(source, node, fd if name is None else b"/proc/self/fd/%d/%s" % (fd, name))
+        if not found.is_symlink:
+            os.chmod(place, mode, dir_fd=None if name is None else fd)
+        if self.keep:
+            os.utime(place, ns=(found.atime, found.mtime), **at)
+
+    def _owner(self, place: int | bytes, found: Stat, at: dict[str, Any]) -> bool:
+        """Give a file its owner; whether it has it now. Only root is expected to."""
+        if not self._root:
+            return (found.uid, found.gid) == (os.geteuid(), os.getegid())
+        try:
+            os.chown(place, found.uid, found.gid, **at)
+        except OSError:
+            self.lost["owners not kept"] += 1
+            return False
+        return True
+
+    def _xattrs(self, source: bytes, node: Node, place: int | bytes) -> None:
+        try:
+            values = [(name, node.getxattr(name)) for name in node.listxattr()]
+        except OSError as error:  # no reason to lose the file
+            self.report.failed(source, error)
+            return
+        for name, value in values:
+            try:
+                os.setxattr(place, name, value, follow_symlinks=isinstance(place, int))
+            except OSError:
+                self.lost["extended attributes not kept"] += 1

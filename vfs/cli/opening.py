@@ -1,0 +1,72 @@
+"""What every inspecting command has: the arguments that name an image, the opened image, and the report of what failed."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from vfs.api.errors import message
+from vfs.api.stack import Image, open_image
+from vfs.cli.printing import shown
+
+Run = Callable[[argparse.Namespace], int]
+"""What a command's function returns: it runs the command and gives its exit code."""
+
+
+def image_arguments(parser: argparse.ArgumentParser, examples: str) -> None:
+    """Declare IMAGE and the options that say how it is opened; *examples* end the help."""
+    parser.add_argument("image", metavar="IMAGE", help="the image; one inside another as OUTER!PATH")
+    parser.add_argument("-t", "--type", metavar="TYPE", help="the format, when it should not be detected (see 'vfs modules')")
+    parser.add_argument("-o", "--options", metavar="OPTIONS", default="", help="the module's options, separated by commas")
+    parser.add_argument("--partition", metavar="N", type=_no_partition, help="choose a partition (not yet possible)")
+    parser.epilog = "examples:\n" + examples
+
+
+def json_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print one JSON object a line")
+
+
+def _no_partition(number: str) -> int:
+    raise argparse.ArgumentTypeError("partition tables are not read yet, only file systems that fill their image")
+
+
+class Report:
+    """Tells of each failure on standard error, one line, as it happens; *status* is then the exit code."""
+
+    def __init__(self, image: str) -> None:
+        self.image = image
+        self.status = 0
+        self.before: Callable[[], None] = lambda: None
+        """Called before a line is printed: takes a line of progress away."""
+
+    def failed(self, path: bytes, error: OSError) -> None:
+        self.status = 1
+        self._say(f"{shown(path)}: {shown(message(error))}")
+
+    def warn(self, sentence: str) -> None:
+        self._say(f"warning: {sentence}")
+
+    def _say(self, sentence: str) -> None:
+        self.before()
+        sys.stdout.flush()
+        print(f"vfs: {shown(self.image)}: {sentence}", file=sys.stderr)
+
+    @contextmanager
+    def about(self, path: bytes) -> Iterator[None]:
+        """A failure in the block is a failure of *path*; the command goes on after it, unless there is no room any more."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            self.failed(path, error)
+
+
+@contextmanager
+def opened(arguments: argparse.Namespace) -> Iterator[tuple[Image, Report]]:
+    """The image that the arguments name, open for reading, and its report."""
+    with open_image(arguments.image, arguments.type, arguments.options) as image:
+        yield image, Report(arguments.image)
