@@ -127,6 +127,9 @@ MAP_PRIVATE: Final = 2
 MAP_SHARED_VALIDATE: Final = 3
 MAP_ANONYMOUS: Final = 0x20
 
+# ---- memfd_create: linux/memfd.h
+MFD_EXEC: Final = 0x10  # Linux 6.3
+
 # ---- sockets: linux/socket.h
 SOL_SOCKET: Final = 1
 SCM_RIGHTS: Final = 1

@@ -1,0 +1,183 @@
+"""Calls on descriptors of virtual files: read and its family, seeks for holes, dup, and what lets the kernel see the content."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from typing import TYPE_CHECKING
+
+from vfs.api import Handle, fail
+from vfs.view.calls.names import opened, read_only
+from vfs.view.calls.table import CallTable, Handler
+from vfs.view.files import CHUNK, LAZY, READY, Placeholder
+from vfs.view.kernel import structs
+from vfs.view.kernel.abi import IOV_MAX, MAP_ANONYMOUS, SEEK_DATA
+from vfs.view.kernel.memory import write_some
+from vfs.view.kernel.notify import CONTINUE, Call
+from vfs.view.kernel.structs import signed, signed64
+from vfs.view.names import DIRECTORY
+
+if TYPE_CHECKING:
+    from vfs.view.view import View
+
+
+def install(table: CallTable, view: View) -> None:
+    calls = Descriptors(view)
+    table.descriptors(calls.read, LAZY, "read")
+    table.descriptors(calls.pread64, LAZY, "pread64")
+    table.descriptors(calls.readv, LAZY, "readv")
+    table.descriptors(calls.preadv, LAZY, "preadv")
+    table.descriptors(calls.preadv2, LAZY, "preadv2")
+    table.handle(calls.lseek, "lseek")
+    table.filter.trap_lseek(LAZY)
+
+    table.descriptors(calls.duplicate, READY, "dup")
+    table.handle(calls.fcntl, "fcntl")
+    table.filter.trap_fcntl((fcntl.F_DUPFD, fcntl.F_DUPFD_CLOEXEC), READY)
+    table.descriptors(calls.duplicate_to, READY, "dup2", "dup3")
+
+    table.descriptors(calls.show(0), LAZY, "splice", "copy_file_range")
+    table.descriptors(calls.show(1), LAZY, "sendfile", argument=1)
+    table.handle(calls.show(4), "mmap")
+    table.filter.trap_mmap(LAZY)
+
+    table.descriptors(opened(view, read_only), READY, "fchmod", "fchown", "fsetxattr", "fremovexattr")
+
+
+class Descriptors:
+    def __init__(self, view: View) -> None:
+        self.view = view
+
+    def placeholder(self, call: Call, argument: int = 0) -> Placeholder | None:
+        return self.view.files.of_descriptor(call.tid, signed(call.args[argument]))
+
+    # ---------------------------------------------------------------- reading
+
+    def deliver(self, call: Call, pieces: list[tuple[int, int]], offset: int | None) -> int:
+        """Read into the task's memory: *pieces* are (address, length); *offset* `None` uses and moves the file position."""
+        placeholder = self.placeholder(call)
+        if placeholder is None:
+            return CONTINUE
+        if placeholder.dentry.kind == DIRECTORY:
+            fail(errno.EISDIR)
+        content = placeholder.content()
+        descriptor = call.get_fd(call.args[0]) if offset is None else -1
+        try:
+            start = os.lseek(descriptor, 0, os.SEEK_CUR) if offset is None else offset
+            total = 0
+            for address, length in pieces:
+                done = self.copy_out(call, content, address, length, start + total, bool(total))
+                total += done
+                if done < length:
+                    break
+            if offset is None:
+                os.lseek(descriptor, start + total, os.SEEK_SET)
+            return total
+        finally:
+            if descriptor >= 0:
+                os.close(descriptor)
+
+    def copy_out(self, call: Call, content: Handle, address: int, length: int, offset: int, partly: bool) -> int:
+        """Copy *length* bytes of the file to *address*, in chunks; short at the end of the file, or where memory ends. EFAULT when
+        nothing at all could be written."""
+        done = 0
+        while done < length:
+            piece = content.read(offset + done, min(CHUNK, length - done))
+            if not len(piece):
+                break
+            try:
+                written = write_some(call.tid, address + done, bytes(piece))
+            except OSError:
+                if done or partly:
+                    break
+                raise
+            done += written
+            if written < len(piece):
+                break
+        return done
+
+    def vector(self, call: Call) -> list[tuple[int, int]]:
+        count = call.args[2]
+        if count > IOV_MAX:
+            fail(errno.EINVAL)
+        return structs.unpack_iovecs(call.read(call.args[1], 16 * count)) if count else []
+
+    def offset(self, call: Call) -> int:
+        value = signed64(call.args[3])
+        return value if value >= 0 else fail(errno.EINVAL)
+
+    def read(self, call: Call) -> int:
+        return self.deliver(call, [(call.args[1], call.args[2])], None)
+
+    def pread64(self, call: Call) -> int:
+        return self.deliver(call, [(call.args[1], call.args[2])], self.offset(call))
+
+    def readv(self, call: Call) -> int:
+        return self.deliver(call, self.vector(call), None)
+
+    def preadv(self, call: Call) -> int:
+        return self.deliver(call, self.vector(call), self.offset(call))
+
+    def preadv2(self, call: Call) -> int:
+        """Offset -1 means the file position. The flags (RWF_NOWAIT and so on) ask for nothing that matters here."""
+        return self.deliver(call, self.vector(call), None if signed64(call.args[3]) == -1 else self.offset(call))
+
+    def lseek(self, call: Call) -> int:
+        """SEEK_DATA and SEEK_HOLE: the kernel would see the placeholder's one big hole."""
+        placeholder = self.placeholder(call)
+        if placeholder is None or placeholder.dentry.kind == DIRECTORY:
+            return CONTINUE
+        content = placeholder.content()
+        seek = content.seek_data if call.args[2] == SEEK_DATA else content.seek_hole
+        found = seek(signed64(call.args[1]))
+        descriptor = call.get_fd(call.args[0])
+        try:
+            return os.lseek(descriptor, found, os.SEEK_SET)
+        finally:
+            os.close(descriptor)
+
+    # ---------------------------------------------------------------- duplicates
+
+    def duplicate(self, call: Call) -> int:
+        return self.duplicate_from(call, 0, False)
+
+    def fcntl(self, call: Call) -> int:
+        return self.duplicate_from(call, signed(call.args[2]), call.args[1] == fcntl.F_DUPFD_CLOEXEC)
+
+    def duplicate_from(self, call: Call, least: int, cloexec: bool) -> int:
+        """dup and F_DUPFD: the duplicate stays in the range of trapped numbers."""
+        placeholder = self.placeholder(call)
+        if placeholder is None:
+            return CONTINUE
+        descriptor = call.get_fd(call.args[0])
+        try:
+            return self.view.files.give(call, placeholder, descriptor, cloexec, least=least)
+        finally:
+            os.close(descriptor)
+
+    def duplicate_to(self, call: Call) -> int:
+        """dup2 and dup3 choose a number that is not trapped: the content must be there."""
+        placeholder = self.placeholder(call)
+        if placeholder is None:
+            return CONTINUE
+        if placeholder.dentry.kind == DIRECTORY:
+            self.view.files.low_directories = True
+        self.view.files.fill_descriptor(call, call.args[0], placeholder)
+        return CONTINUE
+
+    # ---------------------------------------------------------------- the kernel reads
+
+    def show(self, argument: int) -> Handler:
+        """A handler for calls by which the kernel itself reads the descriptor in *argument*: fill it, then go on."""
+
+        def handler(call: Call) -> int:
+            if argument == 4 and call.args[3] & MAP_ANONYMOUS:
+                return CONTINUE
+            number = signed(call.args[argument])
+            placeholder = self.placeholder(call, argument)
+            if placeholder is not None:
+                self.view.files.fill_descriptor(call, number, placeholder)
+            return CONTINUE
+
+        return handler

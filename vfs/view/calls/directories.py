@@ -1,0 +1,114 @@
+"""Directories: listing them, and being in them."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING
+
+from vfs.api import fail
+from vfs.view.calls.names import named
+from vfs.view.calls.table import CallTable
+from vfs.view.files import READY
+from vfs.view.kernel import structs
+from vfs.view.kernel.abi import AT_FDCWD
+from vfs.view.kernel.notify import CONTINUE, Call
+from vfs.view.kernel.structs import signed
+from vfs.view.names import DIRECTORY, Dentry
+
+if TYPE_CHECKING:
+    from vfs.view.view import View
+
+# The file position of a directory: 0 before ".", 1 before "..", then the module's cookie of the next entry plus FIRST.
+DOT, DOT_DOT, FIRST = 0, 1, 2
+LARGEST_READ = 1 << 20
+
+
+def install(table: CallTable, view: View) -> None:
+    calls = Directories(view)
+    # Any number: a directory may have been dup2'ed to a low one.
+    table.always(calls.getdents64, "getdents64")
+    table.always(named(view, calls.chdir), "chdir")
+    table.always(calls.getcwd, "getcwd")
+    table.always(named(view, calls.chroot), "chroot")
+    table.filter.refuse(errno.ENOSYS, "getdents")
+
+
+class Directories:
+    def __init__(self, view: View) -> None:
+        self.view = view
+
+    def getdents64(self, call: Call) -> int:
+        number = signed(call.args[0])
+        files = self.view.files
+        if number < READY and not files.low_directories:
+            return CONTINUE
+        placeholder = files.of_descriptor(call.tid, number)
+        if placeholder is None:
+            return CONTINUE
+        if placeholder.dentry.kind != DIRECTORY:
+            fail(errno.ENOTDIR)
+        descriptor = call.get_fd(number)
+        try:
+            position = os.lseek(descriptor, 0, os.SEEK_CUR)
+            text, after = self.records(placeholder.dentry, position, min(call.args[2], LARGEST_READ))
+            call.write(call.args[1], text)
+            os.lseek(descriptor, after, os.SEEK_SET)
+            return len(text)
+        finally:
+            os.close(descriptor)
+
+    def records(self, dentry: Dentry, position: int, room: int) -> tuple[bytes, int]:
+        """Directory records from *position* that fit into *room* bytes, and the position after them. EINVAL: not even one fits."""
+        parts: list[bytes] = []
+        used = 0
+        pack = structs.pack_dirent64
+        if position <= DOT_DOT:
+            above = self.view.names.above(dentry)
+            ino_above = above.node.ino if isinstance(above, Dentry) else os.lstat(above).st_ino
+            for name, ino, at in ((b".", dentry.node.ino, DOT), (b"..", ino_above, DOT_DOT)):
+                if at < position:
+                    continue
+                record = pack(ino, at + 1, DIRECTORY >> 12, name)
+                if used + len(record) > room:
+                    break
+                parts.append(record)
+                used += len(record)
+                position = at + 1
+        if position >= FIRST:
+            for name, ino, kind, following in dentry.node.entries(position - FIRST):
+                record = pack(ino, following + FIRST, kind, name)
+                if used + len(record) > room:
+                    break
+                parts.append(record)
+                used += len(record)
+                position = following + FIRST
+            else:
+                return b"".join(parts), position
+        if not parts:
+            fail(errno.EINVAL)
+        return b"".join(parts), position
+
+    def chdir(self, call: Call, dentry: Dentry) -> int:
+        """The kernel's idea of the cwd becomes the placeholder: what fchdir does with its descriptor."""
+        if dentry.kind != DIRECTORY:
+            fail(errno.ENOTDIR)
+        files = self.view.files
+        placeholder = files.placeholder(dentry)
+        number = files.give(call, placeholder, placeholder.holder, True, answer=False)
+        with call.stop() as stopped:
+            result = stopped.syscall("fchdir", number)
+            stopped.syscall("close", number)
+            return stopped.finish(result)
+
+    def getcwd(self, call: Call) -> int:
+        place = self.view.tasks.place(call.tid, AT_FDCWD) if self.view.mounts.mounts else None
+        if not isinstance(place, Dentry):
+            return CONTINUE
+        if len(place.path) >= call.args[1]:
+            fail(errno.ERANGE)
+        call.write(call.args[0], place.path + b"\0")
+        return len(place.path) + 1
+
+    def chroot(self, call: Call, dentry: Dentry) -> int:
+        fail(errno.EPERM)

@@ -1,0 +1,88 @@
+"""What calls that take names have in common: find the dentry, or let the kernel go on, or send it elsewhere."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from vfs.view.calls.table import Handler
+from vfs.view.kernel.abi import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW
+from vfs.view.kernel.notify import CONTINUE, Call
+from vfs.view.kernel.structs import signed
+from vfs.view.names import Dentry, Elsewhere
+
+if TYPE_CHECKING:
+    from vfs.view.view import View
+
+Action = Callable[[Call, Dentry], int]
+
+
+def named(
+    view: View, action: Action, path: int = 0, dirfd: int | None = None, follow: bool = True, flags: int | None = None
+) -> Handler:
+    """A handler that finds the dentry and calls *action(call, dentry)*. *path*, *dirfd* and *flags* are argument numbers; with
+    *flags*, AT_SYMLINK_NOFOLLOW and AT_EMPTY_PATH are honoured."""
+    find = view.names.find
+
+    def handler(call: Call) -> int:
+        if not view.mounts.mounts:
+            return CONTINUE
+        arguments = call.args
+        directory = AT_FDCWD if dirfd is None else signed(arguments[dirfd])
+        following = follow
+        if flags is not None:
+            following = not arguments[flags] & AT_SYMLINK_NOFOLLOW
+            if arguments[flags] & AT_EMPTY_PATH and is_empty(call, arguments[path]):
+                return with_descriptor(view, call, directory, action)
+        try:
+            dentry = find(call, directory, call.string(path), following)
+        except Elsewhere as elsewhere:
+            return redirect(view, call, path, dirfd, elsewhere.path)
+        return CONTINUE if dentry is None else action(call, dentry)
+
+    return handler
+
+
+def with_descriptor(view: View, call: Call, number: int, action: Action) -> int:
+    """Call *action* with what a descriptor, or the cwd, stands for."""
+    place = view.tasks.place(call.tid, number)
+    return action(call, place) if isinstance(place, Dentry) else CONTINUE
+
+
+def opened(view: View, action: Action, argument: int = 0) -> Handler:
+    """A handler for a call on a descriptor."""
+
+    def handler(call: Call) -> int:
+        placeholder = view.files.of_descriptor(call.tid, signed(call.args[argument]))
+        return CONTINUE if placeholder is None else action(call, placeholder.dentry)
+
+    return handler
+
+
+def is_empty(call: Call, address: int) -> bool:
+    """Whether a name is "" or NULL, as AT_EMPTY_PATH wants it."""
+    return address == 0 or call.read(address, 1) == b"\0"
+
+
+def redirect(view: View, call: Call, path: int, dirfd: int | None, host: bytes) -> int:
+    """Run the call with the host's name in place of its own."""
+    with call.stop() as stopped:
+        address, size = stopped.scratch(lambda _: host + b"\0")
+        arguments = [*call.args[:5], view.table.filter.cookie]
+        arguments[path] = address
+        if dirfd is not None:
+            arguments[dirfd] = AT_FDCWD
+        result = stopped.syscall(call.name, *arguments)
+        stopped.syscall("munmap", address, size)
+        return stopped.finish(result)
+
+
+def refuse(number: int) -> Action:
+    """An action that always fails with errno *number*."""
+    return lambda call, dentry: -number
+
+
+def read_only(call: Call, dentry: Dentry) -> int:
+    """Changes of what is mounted read-only."""
+    return -errno.EROFS

@@ -1,0 +1,226 @@
+"""Calls that ask about a name: stat and its family, access, readlink, statfs, extended attributes."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING
+
+from vfs.api import fail
+from vfs.view.calls.names import Action, named, opened, redirect, refuse
+from vfs.view.calls.table import CallTable, Handler
+from vfs.view.files import READY
+from vfs.view.kernel import abi, structs
+from vfs.view.kernel.abi import AT_FDCWD
+from vfs.view.kernel.notify import CONTINUE, Call
+from vfs.view.kernel.structs import signed
+from vfs.view.names import DIRECTORY, LINK, MAGIC, REGULAR, Dentry, Elsewhere
+
+if TYPE_CHECKING:
+    from vfs.view.view import View
+
+STATX_ATTRIBUTES = (
+    abi.STATX_ATTR_COMPRESSED
+    | abi.STATX_ATTR_IMMUTABLE
+    | abi.STATX_ATTR_APPEND
+    | abi.STATX_ATTR_NODUMP
+    | abi.STATX_ATTR_ENCRYPTED
+    | abi.STATX_ATTR_MOUNT_ROOT
+)
+"""The attributes that a module may tell of."""
+
+STANDARD = (0, 1, 2)
+"""Descriptors that are virtual when a shell redirects; stdio asks fstat once of each."""
+
+
+def install(table: CallTable, view: View) -> None:
+    always, filter = table.always, table.filter
+    always(named(view, stat_to(1)), "stat")
+    always(named(view, stat_to(1), follow=False), "lstat")
+    table.handle(named(view, stat_to(2), 1, 0, flags=3), "newfstatat")
+    filter.trap_empty_path("newfstatat", 3, READY, STANDARD)
+    table.handle(named(view, statx, 1, 0, flags=2), "statx")
+    filter.trap_empty_path("statx", 2, READY, STANDARD)
+    table.descriptors(opened(view, stat_to(1)), READY, "fstat", also=STANDARD)
+
+    always(named(view, access(1)), "access")
+    always(named(view, access(2), 1, 0), "faccessat")
+    always(named(view, access(2), 1, 0, flags=3), "faccessat2")
+    always(readlink(view, 0, None), "readlink")
+    always(readlink(view, 1, 0), "readlinkat")
+
+    always(named(view, statfs), "statfs")
+    table.descriptors(opened(view, statfs), READY, "fstatfs")
+
+    always(named(view, getxattr), "getxattr")
+    always(named(view, getxattr, follow=False), "lgetxattr")
+    table.descriptors(opened(view, getxattr), READY, "fgetxattr")
+    always(named(view, listxattr), "listxattr")
+    always(named(view, listxattr, follow=False), "llistxattr")
+    table.descriptors(opened(view, listxattr), READY, "flistxattr")
+    always(named(view, refuse(errno.EOPNOTSUPP), 1, 0), "name_to_handle_at")
+
+
+# -------------------------------------------------------------------- stat
+
+
+def packed_stat(dentry: Dentry) -> bytes:
+    """struct stat of a dentry, as this machine has it."""
+    packed = dentry.packed_stat
+    if packed is None:
+        s = dentry.stat()
+        packed = structs.pack_stat(
+            dentry.mount.device,
+            s.ino,
+            s.mode,
+            s.nlink,
+            s.uid,
+            s.gid,
+            s.rdev,
+            s.size,
+            s.blksize,
+            s.blocks,
+            s.atime,
+            s.mtime,
+            s.ctime,
+        )
+        if dentry.mount.filesystem.read_only:
+            dentry.packed_stat = packed
+    return packed
+
+
+def stat_to(argument: int) -> Action:
+    """The stat family; *argument* is the number of the buffer's."""
+
+    def action(call: Call, dentry: Dentry) -> int:
+        call.write(call.args[argument], packed_stat(dentry))
+        return 0
+
+    return action
+
+
+def statx(call: Call, dentry: Dentry) -> int:
+    packed = dentry.packed_statx
+    if packed is None:
+        s = dentry.stat()
+        packed = structs.pack_statx(
+            abi.STATX_BASIC_STATS | abi.STATX_MNT_ID | (abi.STATX_BTIME if s.btime is not None else 0),
+            dentry.mount.device,
+            s.ino,
+            s.mode,
+            s.nlink,
+            s.uid,
+            s.gid,
+            s.rdev,
+            s.size,
+            s.blksize,
+            s.blocks,
+            s.atime,
+            s.mtime,
+            s.ctime,
+            s.btime or 0,
+            s.attributes | (abi.STATX_ATTR_MOUNT_ROOT if dentry.parent is None else 0),
+            STATX_ATTRIBUTES,
+            dentry.mount.id,
+        )
+        if dentry.mount.filesystem.read_only:
+            dentry.packed_statx = packed
+    call.write(call.args[4], packed)
+    return 0
+
+
+def statfs(call: Call, dentry: Dentry) -> int:
+    f, options = dentry.mount.filesystem.statfs(), dentry.mount.options
+    flags = abi.ST_VALID
+    for given, bit in (
+        (dentry.mount.filesystem.read_only, abi.ST_RDONLY),
+        (options.nosuid, abi.ST_NOSUID),
+        (options.nodev, abi.ST_NODEV),
+        (options.noexec, abi.ST_NOEXEC),
+        (options.noatime, abi.ST_NOATIME),
+    ):
+        flags |= bit if given else 0
+    identity = f.identity & 0xFFFFFFFF, f.identity >> 32
+    size = f.block_size
+    packed = structs.pack_statfs(
+        f.type, size, f.blocks, f.free, f.available, f.files, f.files_free, identity, f.name_max, size, flags
+    )
+    call.write(call.args[1], packed)
+    return 0
+
+
+# -------------------------------------------------------------------- access
+
+
+def access(argument: int) -> Action:
+    def action(call: Call, dentry: Dentry) -> int:
+        permit(dentry, call.args[argument] & 7)
+        return 0
+
+    return action
+
+
+def permit(dentry: Dentry, want: int) -> None:
+    """access(2) in omnipotent mode: the view's own permission bits are not enforced, so all may be done that the mount can do.
+    EROFS; EACCES: no one may execute it."""
+    if want & os.W_OK and dentry.mount.filesystem.read_only and dentry.kind in (REGULAR, DIRECTORY, LINK):
+        fail(errno.EROFS)
+    if want & os.X_OK and dentry.kind != DIRECTORY and (dentry.mount.options.noexec or not dentry.stat().mode & 0o111):
+        fail(errno.EACCES)
+
+
+# -------------------------------------------------------------------- readlink
+
+
+def readlink(view: View, path: int, dirfd: int | None) -> Handler:
+    def handler(call: Call) -> int:
+        if not view.mounts.mounts:
+            return CONTINUE
+        directory = AT_FDCWD if dirfd is None else signed(call.args[dirfd])
+        name = call.string(path)
+        if not name and dirfd is not None:  # the link that an O_PATH descriptor stands for
+            placeholder = view.files.of_descriptor(call.tid, directory)
+            place: Dentry | bytes | None = placeholder.dentry if placeholder else None
+        else:
+            try:
+                place = view.names.search(call, directory, name, follow=False)
+            except Elsewhere as elsewhere:
+                return redirect(view, call, path, dirfd, elsewhere.path)
+        if isinstance(place, Dentry):
+            text = place.node.readlink() if place.kind == LINK else fail(errno.EINVAL)
+        elif place is not None and MAGIC.fullmatch(place) and (target := view.files.dentry_of(os.readlink(place))):
+            text = target.path
+        else:
+            return CONTINUE
+        size = signed(call.args[path + 2])
+        if size <= 0:
+            fail(errno.EINVAL)
+        text = text[:size]
+        call.write(call.args[path + 1], text)
+        return len(text)
+
+    return handler
+
+
+# -------------------------------------------------------------------- extended attributes
+
+
+def answer_sized(call: Call, value: bytes, address: int, size: int) -> int:
+    """The convention of getxattr and listxattr: size 0 asks for the length. ERANGE."""
+    if size:
+        if len(value) > size:
+            fail(errno.ERANGE)
+        call.write(address, value)
+    return len(value)
+
+
+def getxattr(call: Call, dentry: Dentry) -> int:
+    name = call.string(1)
+    if not 0 < len(name) < 256:
+        fail(errno.ERANGE)
+    return answer_sized(call, dentry.node.getxattr(name), call.args[2], call.args[3])
+
+
+def listxattr(call: Call, dentry: Dentry) -> int:
+    names = b"".join(name + b"\0" for name in dentry.node.listxattr())
+    return answer_sized(call, names, call.args[1], call.args[2])

@@ -1,0 +1,70 @@
+"""The command `umview`: run a command in a view of its own."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import sys
+from collections.abc import Sequence
+
+from vfs.api.errors import message
+
+EXAMPLES = """\
+examples:
+  umview                                       a shell whose mounts only it sees
+  umview bash -c 'mount -t umfuseext2 -o ro disk.img /mnt && ls -l /mnt'
+
+Inside, mount(8) and umount(8) work as usual with the types that `vfs modules` lists, without privilege. The exit status is the
+command's, or 128+n when signal n ended it. umview waits for background processes of the view as well.
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(
+        prog="umview",
+        description="Run COMMAND (default: your shell) in a view: what is mounted in it, only it and its children see.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    p.add_argument("--debug", action="store_true", help="log mounts and mistakes to standard error")
+    p.add_argument("command", metavar="COMMAND", nargs=argparse.REMAINDER, help="the command and its arguments")
+    return p
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parser().parse_args(arguments)
+    command: list[str] = options.command
+    if command[:1] == ["--"]:
+        command = command[1:]
+    if not command:
+        command = [os.environ.get("SHELL") or "/bin/sh"]
+    try:
+        return run(command, options.debug)
+    except OSError as error:
+        print(f"umview: {message(error)}", file=sys.stderr)
+        return 1
+
+
+def run(command: list[str], debug: bool = False) -> int:
+    """Run *command* in a new view; its exit status, 128+n when signal n ended it. OSError: no view can be had here."""
+    from vfs.view.files import OpenFiles
+    from vfs.view.kernel import loop, start
+    from vfs.view.view import View
+
+    files = OpenFiles()
+    view = View(files, debug)
+    try:
+        tree = start.launch(view.table.filter, command)
+        view.pids = tree.pids
+        # One descriptor for each cached file. Raised after the start, so that the tree keeps its own limit.
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        loop.serve(tree.listener, loop.table(view.table.handlers))
+        return tree.wait()
+    finally:
+        view.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

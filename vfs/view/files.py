@@ -1,0 +1,338 @@
+"""Open virtual files: the real descriptors that stand for them in the processes of a view.
+
+An open virtual file is a **placeholder**: for a directory a real, empty, already removed directory; for everything else a memfd of
+the file's size. The kernel then does dup, fork, exec, fcntl, SCM_RIGHTS, close and the file position by itself, and `close` is
+never trapped. Which file a descriptor stands for, its name in /proc/PID/fd tells: it carries a number of ours. So no table of
+descriptors is kept, and nothing needs to be told when one is closed.
+
+Two ranges of descriptor numbers, which the filter can tell apart:
+
+* from `READY`: the memfd holds the content: reads, mmap and exec are the kernel's, at native speed; fstat and the like are trapped;
+* from `LAZY`: it is a hole of the right size: reads are trapped and answered from the module. It is filled when the kernel itself
+  has to see the content (mmap, sendfile, splice, dup2 to a low number).
+
+Small files are filled when they are opened. What is filled is a cache, the view's page cache: bounded in bytes and in
+descriptors, dropped oldest first. A process that has a dropped file open keeps its memfd; who opens it next gets a new one.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import secrets
+import shutil
+import stat
+import struct
+import tempfile
+from collections import OrderedDict
+from typing import Final
+
+from vfs.api import Handle, fail
+from vfs.view.kernel.abi import MFD_EXEC
+from vfs.view.kernel.notify import Call
+from vfs.view.names import DIRECTORY, REGULAR, Dentry
+
+READY: Final = 512
+LAZY: Final = 768
+TOP: Final = 1024
+"""Numbers are taken from [READY, LAZY) and [LAZY, TOP), and above TOP when those are full; below the usual soft limit of 1024,
+since programs size tables by it."""
+HIGHEST: Final = 1 << 16
+
+FILL_AT_OPEN: Final = 1 << 20
+"""Files up to this size are filled when they are opened: most are read whole, and native reads pay back the copy."""
+CACHE_BYTES: Final = 256 << 20
+CACHE_DESCRIPTORS: Final = 4096
+CHUNK: Final = 1 << 20
+
+KEPT_FLAGS: Final = os.O_NONBLOCK | os.O_APPEND | os.O_NOATIME | os.O_DIRECTORY
+"""Flags of open(2) that the placeholder's own open file description shall have, for F_GETFL. O_NOATIME only where it is ours."""
+
+
+class Placeholder:
+    """What stands for one inode. *holder* is our own descriptor of it, read-only, -1 when dropped; one open for writing anywhere
+    would make execve fail with ETXTBSY."""
+
+    __slots__ = ("copy", "dentry", "filled", "handle", "holder", "number", "program", "size")
+
+    def __init__(self, number: int, dentry: Dentry) -> None:
+        self.number, self.dentry = number, dentry
+        self.holder = -1
+        self.filled = 0  # bytes
+        self.size = 0
+        self.handle: Handle | None = None
+        self.copy = -1
+        """Our descriptor of the copy with another interpreter, for exec."""
+        self.program: bytes | None = None
+        """A directory with links to the holder, for exec (see calls/execute.py)."""
+
+    def content(self) -> Handle:
+        """The module's handle, opened when first needed."""
+        if self.handle is None:
+            self.handle = self.dentry.node.open(os.O_RDONLY)
+        return self.handle
+
+
+class OpenFiles:
+    """All placeholders of one supervisor."""
+
+    def __init__(self, fill_at_open: int = FILL_AT_OPEN, cache_bytes: int = CACHE_BYTES) -> None:
+        self.fill_at_open, self.cache_bytes = fill_at_open, cache_bytes
+        self.scratch = os.fsencode(tempfile.mkdtemp(prefix="umview-"))
+        token = secrets.token_hex(4).encode()
+        self.name = b"umview." + token + b"."
+        self.pattern = re.compile(
+            rb"/memfd:" + re.escape(self.name) + rb"(\d+) \(deleted\)|" + re.escape(self.scratch) + rb"/(\d+) \(deleted\)"
+        )
+        self.by_number: dict[int, Placeholder] = {}
+        self.by_inode: dict[tuple[int, int], Placeholder] = {}
+        self.held: OrderedDict[int, Placeholder] = OrderedDict()
+        self.cached = 0
+        self.hints: dict[int, int] = {}
+        self.low_directories = False
+        """Whether a directory was ever put at a low number, so that getdents64 must look at all numbers."""
+
+    def close(self) -> None:
+        """End: the scratch directory goes, what processes still hold stays theirs."""
+        for placeholder in list(self.held.values()):
+            self.drop(placeholder)
+        shutil.rmtree(self.scratch, ignore_errors=True)
+
+    # ---------------------------------------------------------------- which file is it
+
+    def of_link(self, text: bytes) -> Placeholder | None:
+        """The placeholder that the target of a /proc/PID/fd link names, `None` when it is the host's."""
+        match = self.pattern.fullmatch(text)
+        return self.by_number.get(int(match[1] or match[2])) if match else None
+
+    def dentry_of(self, text: bytes) -> Dentry | None:
+        """The dentry behind the target of a magic link."""
+        placeholder = self.of_link(text)
+        return placeholder.dentry if placeholder else None
+
+    def of_descriptor(self, tid: int, number: int) -> Placeholder | None:
+        """The placeholder at a task's descriptor *number*, `None` when there is none (or no such descriptor)."""
+        if number < 0:
+            return None
+        try:
+            text = os.readlink(b"/proc/%d/fd/%d" % (tid, number))
+        except OSError:
+            return None
+        return self.of_link(text)
+
+    def of_mount(self, mount_id: int) -> list[Placeholder]:
+        """The placeholders of one mount."""
+        return [placeholder for (owner, _), placeholder in self.by_inode.items() if owner == mount_id]
+
+    def forget_mount(self, mount_id: int) -> None:
+        """The mount is gone: drop all that stood for its files."""
+        for placeholder in self.of_mount(mount_id):
+            self.drop(placeholder)
+            del self.by_number[placeholder.number]
+            del self.by_inode[mount_id, placeholder.dentry.node.ino]
+
+    # ---------------------------------------------------------------- making and dropping
+
+    def placeholder(self, dentry: Dentry) -> Placeholder:
+        """The placeholder of a dentry's inode, with a holder."""
+        key = dentry.mount.id, dentry.node.ino
+        placeholder = self.by_inode.get(key)
+        if placeholder is None:
+            placeholder = Placeholder(len(self.by_number) + 1, dentry)
+            while placeholder.number in self.by_number:
+                placeholder.number += 1
+            self.by_number[placeholder.number] = self.by_inode[key] = placeholder
+        placeholder.dentry = dentry  # /proc shows the name that was opened last
+        if placeholder.holder < 0:
+            if dentry.kind == DIRECTORY:
+                placeholder.holder = self.make_directory(placeholder.number)
+            else:
+                placeholder.size = dentry.stat().size if dentry.kind == REGULAR else 0
+                placeholder.holder = self.make_memfd(placeholder)
+        self.held[placeholder.number] = placeholder
+        self.held.move_to_end(placeholder.number)
+        if len(self.held) > CACHE_DESCRIPTORS:
+            self.drop(next(iter(self.held.values())))
+        return placeholder
+
+    def make_directory(self, number: int) -> int:
+        path = self.scratch + b"/%d" % number
+        os.mkdir(path)
+        try:
+            return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        finally:
+            os.rmdir(path)
+
+    def make_memfd(self, placeholder: Placeholder) -> int:
+        name = os.fsdecode(self.name + b"%d" % placeholder.number)
+        try:
+            writer = os.memfd_create(name, os.MFD_CLOEXEC | MFD_EXEC)
+        except OSError:  # before Linux 6.3 the flag is not known, and not needed
+            writer = os.memfd_create(name, os.MFD_CLOEXEC)
+        try:
+            os.ftruncate(writer, placeholder.size)
+            self.dress(writer, placeholder)
+            return os.open(b"/proc/self/fd/%d" % writer, os.O_RDONLY | os.O_CLOEXEC)
+        finally:
+            os.close(writer)
+
+    def dress(self, writer: int, placeholder: Placeholder) -> None:
+        """Give the memfd the file's mode and times, for where fstat of a low number is not trapped."""
+        found = placeholder.dentry.stat()
+        mode = stat.S_IMODE(found.mode) & 0o777
+        # Who may execute the file at all, as root may by any x bit, must be able to execute its memfd.
+        os.fchmod(writer, mode | (0o500 if mode & 0o111 else 0o400))
+        os.utime(writer, ns=(max(found.atime, 0), max(found.mtime, 0)))
+
+    def drop(self, placeholder: Placeholder) -> None:
+        """Let our own hold on it go."""
+        self.held.pop(placeholder.number, None)
+        if placeholder.holder >= 0:
+            os.close(placeholder.holder)
+            placeholder.holder = -1
+        self.cached -= placeholder.filled
+        placeholder.filled = 0
+        handle, placeholder.handle = placeholder.handle, None
+        if handle is not None:
+            handle.close()
+        if placeholder.copy >= 0:
+            os.close(placeholder.copy)
+            placeholder.copy = -1
+        program, placeholder.program = placeholder.program, None
+        if program is not None:
+            shutil.rmtree(program, ignore_errors=True)
+
+    def fifo(self, dentry: Dentry) -> bytes:
+        """The path of a real fifo that stands for a virtual one: two processes that open it meet in it."""
+        path = self.scratch + b"/fifo.%d.%d" % (dentry.mount.id, dentry.node.ino)
+        try:
+            os.mkfifo(path, 0o600)
+        except FileExistsError:
+            pass
+        return path
+
+    # ---------------------------------------------------------------- content
+
+    def fill(self, placeholder: Placeholder) -> None:
+        """Put the content into the holder's memfd, if it is not there."""
+        if placeholder.dentry.kind != REGULAR or placeholder.filled or not placeholder.size:
+            return
+        self.copy_content(placeholder, placeholder.holder)
+        placeholder.filled = placeholder.size
+        self.cached += placeholder.size
+        while self.cached > self.cache_bytes:
+            oldest = next((other for other in self.held.values() if other.filled and other is not placeholder), None)
+            if oldest is None:
+                break
+            self.drop(oldest)
+
+    def fill_descriptor(self, call: Call, number: int, placeholder: Placeholder) -> None:
+        """Put the content into the very memfd that a task has at *number*: it may be one that was dropped here since."""
+        if placeholder.dentry.kind != REGULAR or not placeholder.size:
+            return
+        descriptor = call.get_fd(number)
+        try:
+            theirs, ours = os.fstat(descriptor), os.fstat(placeholder.holder) if placeholder.holder >= 0 else None
+            if ours is not None and theirs.st_ino == ours.st_ino:
+                self.fill(placeholder)
+            elif not theirs.st_blocks:
+                self.copy_content(placeholder, descriptor)
+        finally:
+            os.close(descriptor)
+
+    def copy_content(self, placeholder: Placeholder, descriptor: int) -> None:
+        content, size = placeholder.content(), placeholder.size
+        writer = os.open(b"/proc/self/fd/%d" % descriptor, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            if size <= CHUNK:
+                os.pwrite(writer, content.read(0, size), 0)
+            else:
+                self.copy_ranges(content, writer, size)
+            self.dress(writer, placeholder)
+        finally:
+            os.close(writer)
+
+    def patched_copy(self, placeholder: Placeholder, header: int, interpreter: bytes) -> int:
+        """Our descriptor of a copy of an ELF program whose program header at *header* (PT_INTERP) names *interpreter*."""
+        size = placeholder.size
+        writer = os.memfd_create(os.fsdecode(self.name + b"%d" % placeholder.number), os.MFD_CLOEXEC)
+        try:
+            self.copy_ranges(placeholder.content(), writer, size)
+            os.pwrite(writer, interpreter + b"\0", size)
+            os.pwrite(writer, struct.pack("<Q", size), header + 8)  # p_offset
+            os.pwrite(writer, struct.pack("<QQ", len(interpreter) + 1, len(interpreter) + 1), header + 32)  # p_filesz, p_memsz
+            os.fchmod(writer, 0o500)
+            reader = os.open(b"/proc/self/fd/%d" % writer, os.O_RDONLY | os.O_CLOEXEC)
+        finally:
+            os.close(writer)
+        if placeholder.copy >= 0:
+            os.close(placeholder.copy)
+        placeholder.copy = reader
+        return reader
+
+    def copy_ranges(self, content: Handle, writer: int, size: int) -> None:
+        """Copy what is not a hole, so that the memfd keeps the holes."""
+        offset = 0
+        while offset < size:
+            try:
+                start = content.seek_data(offset)
+            except OSError as error:
+                if error.errno == errno.ENXIO:
+                    return
+                raise
+            offset = content.seek_hole(start)
+            while start < offset:
+                piece = content.read(start, min(CHUNK, offset - start))
+                if not len(piece):
+                    return
+                start += os.pwrite(writer, piece, start)
+
+    # ---------------------------------------------------------------- handing out
+
+    def open(self, call: Call, dentry: Dentry, flags: int) -> int:
+        """Answer an open: a new open file description of the placeholder becomes a descriptor of the task."""
+        placeholder = self.placeholder(dentry)
+        if dentry.kind == REGULAR and placeholder.size <= self.fill_at_open:
+            self.fill(placeholder)
+        descriptor = os.open(b"/proc/self/fd/%d" % placeholder.holder, flags & KEPT_FLAGS | os.O_CLOEXEC)
+        try:
+            return self.give(call, placeholder, descriptor, bool(flags & os.O_CLOEXEC))
+        finally:
+            os.close(descriptor)
+
+    def give(
+        self, call: Call, placeholder: Placeholder, descriptor: int, cloexec: bool, answer: bool = True, least: int = 0
+    ) -> int:
+        """Install our *descriptor* at a free high number of the task, not below *least*; with *answer* that is the call's result."""
+        whole = placeholder.dentry.kind == DIRECTORY or placeholder.filled or not placeholder.size
+        low, top = (READY, LAZY) if whole else (LAZY, TOP)
+        number = self.free_number(call.tid, max(low, least), top)
+        try:
+            return call.add_fd(descriptor, number, cloexec, answer)
+        except OSError as error:
+            if error.errno not in (errno.EBADF, errno.EMFILE, errno.EINVAL):
+                raise
+        # The hard limit is lower than our numbers: any number will do, filled, so that reads need no trap.
+        self.fill(placeholder)
+        self.low_directories = self.low_directories or placeholder.dentry.kind == DIRECTORY
+        return call.add_fd(descriptor, None, cloexec, answer)
+
+    def free_number(self, tid: int, low: int, top: int) -> int:
+        """A number that is free in the task's table. Closing is never trapped, so look; go on from the last one found."""
+        hint = self.hints.get(tid, 0)
+        number = hint if low <= hint < top else low
+        for _ in range(top - low):
+            if not os.path.lexists(b"/proc/%d/fd/%d" % (tid, number)):
+                break
+            number = number + 1 if number + 1 < top else low
+        else:
+            number = max(TOP, low)
+            while os.path.lexists(b"/proc/%d/fd/%d" % (tid, number)):
+                number += 1
+                if number > HIGHEST:
+                    fail(errno.EMFILE)
+        if len(self.hints) > CACHE_DESCRIPTORS:
+            self.hints.clear()
+        self.hints[tid] = number + 1
+        return number

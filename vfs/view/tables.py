@@ -1,0 +1,82 @@
+"""The mount tables of /proc as a view shows them: the host's lines, then the view's."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING
+
+from vfs.view.kernel.notify import CONTINUE, Call
+from vfs.view.mounts import Mount
+
+if TYPE_CHECKING:
+    from vfs.view.view import View
+
+TABLE = re.compile(rb"/proc/(\d+)(?:/task/\d+)?/(mounts|mountinfo|mountstats)")
+
+
+def escape(text: bytes) -> bytes:
+    """Space, tab, newline, backslash and # as the kernel writes them in mount tables."""
+    return re.sub(rb"[ \t\n\\#]", lambda match: b"\\%03o" % match[0][0], text)
+
+
+def mounts_line(mount: Mount) -> bytes:
+    """One line of /proc/PID/mounts (fstab(5))."""
+    fields = (escape(mount.source), escape(mount.target), mount.type.encode(), mount.shown_options().encode())
+    return b"%s %s %s %s 0 0\n" % fields
+
+
+def mountinfo_line(mount: Mount, parent: int) -> bytes:
+    """One line of /proc/PID/mountinfo (proc(5))."""
+    access = b"ro" if mount.filesystem.read_only else b"rw"
+    device = b"%d:%d" % (os.major(mount.device), os.minor(mount.device))
+    where = (escape(mount.target), mount.shown_options().encode())
+    return b"%d %d %s / %s %s - " % (mount.id, parent, device, *where) + b"%s %s %s\n" % (
+        mount.type.encode(),
+        escape(mount.source),
+        access,
+    )
+
+
+def mountstats_line(mount: Mount) -> bytes:
+    """One line of /proc/PID/mountstats."""
+    return b"device %s mounted on %s with fstype %s\n" % (escape(mount.source), escape(mount.target), mount.type.encode())
+
+
+def table_text(view: View, path: bytes, kind: bytes) -> bytes:
+    """The whole table: *path* is the host's, *kind* `mounts`, `mountinfo` or `mountstats`."""
+    with open(path, "rb") as host:
+        text = host.read()
+    if kind == b"mounts":
+        return text + b"".join(mounts_line(mount) for mount in view.mounts.mounts)
+    if kind == b"mountstats":
+        return text + b"".join(mountstats_line(mount) for mount in view.mounts.mounts)
+    at = {b"/": 0}  # mount point -> id, the last line of a mount point counting
+    for line in text.splitlines():
+        number, _, _, _, where, *_ = line.split(b" ")
+        at[re.sub(rb"\\(\d{3})", lambda match: bytes([int(match[1], 8)]), where)] = int(number)
+    for mount in view.mounts.mounts:
+        above = mount.target
+        while above not in at:
+            above = above.rpartition(b"/")[0] or b"/"
+        text += mountinfo_line(mount, at[above])
+        at[mount.target] = mount.id
+    return text
+
+
+def open_table(view: View, call: Call, place: bytes, flags: int) -> int:
+    """Answer an open of *place*, a canonical host path, when it is a mount table; else the kernel opens it."""
+    match = TABLE.fullmatch(place)
+    if match is None or flags & (os.O_ACCMODE | os.O_PATH | os.O_DIRECTORY):
+        return CONTINUE
+    text = table_text(view, place, match[2])
+    writer = os.memfd_create(os.fsdecode(match[2]), os.MFD_CLOEXEC)
+    try:
+        os.pwrite(writer, text, 0)
+        reader = os.open(b"/proc/self/fd/%d" % writer, os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        os.close(writer)
+    try:
+        return call.add_fd(reader, None, bool(flags & os.O_CLOEXEC))
+    finally:
+        os.close(reader)

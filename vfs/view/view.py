@@ -1,0 +1,96 @@
+"""View: one process tree's idea of the world, and the table of calls that present it."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterable
+
+from vfs.view.calls import changes, descriptors, directories, execute, identity, opening, paths, sockets
+from vfs.view.calls import mount as mounting
+from vfs.view.calls.table import CallTable
+from vfs.view.files import OpenFiles
+from vfs.view.mounts import Mount, MountTable
+from vfs.view.names import Names
+from vfs.view.tasks import Tasks
+
+SUBJECTS = (paths, opening, descriptors, directories, execute, changes, mounting, identity, sockets)
+
+UNSEEN = ("io_uring_setup", "io_uring_enter", "io_uring_register", "io_setup", "io_submit")
+"""Calls by which the kernel would read virtual descriptors without us: libraries fall back when they do not exist."""
+
+
+class View:
+    """All state of one view. *debug* logs to standard error."""
+
+    def __init__(self, files: OpenFiles, debug: bool = False) -> None:
+        self.debug = debug
+        self.files = files
+        self.mounts = MountTable()
+        self.tasks = Tasks(files)
+        self.names = Names(self.mounts, self.tasks)
+        self.detached: list[Mount] = []
+        self.processes: Iterable[int] = ()
+        self.table = CallTable()
+        for subject in SUBJECTS:
+            subject.install(self.table, self)
+        self.table.filter.refuse(38, *UNSEEN)
+
+    def log(self, line: str) -> None:
+        if self.debug:
+            sys.stderr.write(f"umview[{os.getpid()}]: {line}\n")
+
+    def detach(self, mount: Mount) -> None:
+        """Take a mount out of the view. Its file system is closed at once when nothing has it open, else at the end."""
+        used = self.user_of(mount) is not None
+        self.mounts.remove(mount)
+        self.names.forget()
+        if used:
+            self.detached.append(mount)
+            return
+        self.files.forget_mount(mount.id)
+        mount.filesystem.close()
+
+    def user_of(self, mount: Mount) -> int | None:
+        """A process that has something of the mount open, as its cwd, mapped or running."""
+        ours = {placeholder.number for placeholder in self.files.of_mount(mount.id)}
+        if not ours:
+            return None
+        for pid in self.pids():
+            for text in self.held_by(pid):
+                placeholder = self.files.of_link(text)
+                if placeholder is not None and placeholder.number in ours:
+                    return pid
+        return None
+
+    def pids(self) -> Iterable[int]:
+        """The processes of the view."""
+        raise NotImplementedError
+
+    def held_by(self, pid: int) -> Iterable[bytes]:
+        """The names of all that a process holds: cwd, program, descriptors, mappings."""
+        base = b"/proc/%d/" % pid
+        for name in (b"cwd", b"exe"):
+            try:
+                yield os.readlink(base + name)
+            except OSError:
+                pass
+        try:
+            for number in os.listdir(base + b"fd"):
+                try:
+                    yield os.readlink(base + b"fd/" + number)
+                except OSError:
+                    pass
+            with open(base + b"maps", "rb") as maps:
+                yield from set(re.findall(rb"/memfd:.*", maps.read()))
+        except OSError:
+            pass
+
+    def close(self) -> None:
+        """The tree has ended: close all mounts, the latest first."""
+        for mount in [*reversed(self.mounts.mounts), *self.detached]:
+            self.files.forget_mount(mount.id)
+            mount.filesystem.close()
+        self.mounts = MountTable()
+        self.files.close()
