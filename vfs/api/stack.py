@@ -1,7 +1,7 @@
 """Opening an image through all its layers: `outer.img!inner/disk.img`.
 
     with open_image("disk.img") as image:
-        print(image.resolve("/etc/hostname").open().read(0, 100))
+        print(image.read_bytes("/etc/hostname"))
 
 Each part between `!` is a path: the first on the host, the next ones inside what the one before holds. Formats are detected
 where no type is given; the type and the options are those of the innermost layer.
@@ -60,6 +60,15 @@ class Image(Closing):
     def resolve(self, path: bytes | str, follow: bool = True) -> Node:
         """The node at *path* in the innermost file system. ENOENT, ENOTDIR, ELOOP."""
         return resolve(self.root, os.fsencode(path), follow)
+
+    def read_bytes(self, path: bytes | str) -> bytes:
+        """The whole content of a file. ENOENT, EISDIR, and what else `Node.open` and reading give."""
+        with self.resolve(path).open(os.O_RDONLY) as handle:
+            return bytes(handle.read(0, handle.size()))
+
+    def listdir(self, path: bytes | str = "/") -> list[str]:
+        """The names in a directory, sorted; `os.fsencode` gives their bytes. ENOENT, ENOTDIR."""
+        return sorted(os.fsdecode(entry.name) for entry in self.resolve(path).entries())
 
     def close(self) -> None:
         self._undo.close()
