@@ -87,6 +87,13 @@ def _why(tid: int, address: int, writing: bool = False) -> Exception:
     return _failure(ctypes.get_errno() if result < 0 else errno.EFAULT)
 
 
+def demand_access(tid: int) -> None:
+    """Unreadable, or an OSError, where another process's memory is out of reach."""
+    reason = _why(tid, 0)
+    if not isinstance(reason, OSError) or reason.errno != errno.EFAULT:
+        raise reason
+
+
 def read_string(tid: int, address: int) -> bytes:
     """A NUL-terminated name, without the NUL.  ENAMETOOLONG from 4096 bytes on, EFAULT."""
     size = _FIRST if address & 4095 <= _PAGE - _FIRST else _PAGE - (address & 4095)

@@ -5,13 +5,14 @@ import errno
 import os
 import signal
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from vfs.view.kernel import libc
 from vfs.view.kernel.abi import PIDFD_THREAD
 from vfs.view.kernel.machine import current
 
 _CACHE_SIZE = 256
+_ATTEMPTS = 100  # rounds in which nothing could be signalled: what is left is not ours to end
 
 
 def open_pidfd(tid: int) -> int:
@@ -136,13 +137,23 @@ def descendants(pid: int, spare: Iterable[int] = ()) -> list[int]:
     return found
 
 
-def kill_below(spare: Iterable[int] = ()) -> None:
-    """SIGKILL for all that is below this process, except `spare` and what is below it.
+def send_signal(pidfd: int, number: int) -> bool:
+    """False when the process has ended or may not be signalled."""
+    try:
+        libc.syscall(current().calls["pidfd_send_signal"], pidfd, number, ctypes.c_void_p(None), 0)
+    except OSError:
+        return False
+    return True
+
+
+def kill_below(spare: Iterable[int] = ()) -> int:
+    """SIGKILL for all that is below this process, except `spare` and what is below it; to how many it was sent.
 
     Our own children can't be mistaken: only we can reap them.  For the others a number may pass to a stranger between
     looking and killing: so hold on to it by a pidfd, and look once more whether it is still below us.
     """
     us = os.getpid()
+    count = 0
     for pid in descendants(us, spare):
         try:
             pidfd = open_pidfd(pid)
@@ -150,11 +161,10 @@ def kill_below(spare: Iterable[int] = ()) -> None:
             continue
         try:
             if is_below(pid, us):
-                libc.syscall(current().calls["pidfd_send_signal"], pidfd, signal.SIGKILL, ctypes.c_void_p(None), 0)
-        except OSError:
-            pass
+                count += send_signal(pidfd, signal.SIGKILL)
         finally:
             os.close(pidfd)
+    return count
 
 
 def is_below(pid: int, ancestor: int) -> bool:
@@ -169,27 +179,31 @@ def is_below(pid: int, ancestor: int) -> bool:
     return False
 
 
-def reap(spare: Iterable[int] = ()) -> bool:
-    """Collect children that have ended; whether any is left, apart from `spare`."""
-    while True:
-        try:
-            pid, _ = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            return False
-        if not pid:
-            return any(child not in spare for child in children(os.getpid()))
-
-
-def kill_tree(spare: Iterable[int] = ()) -> None:
+def kill_tree(ended: Callable[[int, int], None], spare: Iterable[int] = ()) -> None:
     """Kill until nothing is left below this process, a child subreaper, except `spare` and what is below it.
 
-    `reap` must be ours alone: no one else in this process waits for children.
+    Children are reaped, spared ones too: ended(pid, wait status) hears of each.  SIGCHLD should be blocked.
     """
-    spared = tuple(spare)
-    pause = 0.0005
-    while True:
-        kill_below(spared)
-        if not reap(spared):
+    spared = set(spare)
+    pause, in_vain = 0.0005, 0
+    while in_vain < _ATTEMPTS:
+        in_vain = 0 if kill_below(spared) else in_vain + 1
+        for pid, status in reap():
+            ended(pid, status)
+        if not spared.issuperset(children(os.getpid())):
+            signal.sigtimedwait([signal.SIGCHLD], pause)
+            pause = min(pause * 2, 0.05)
+        else:
             return
-        signal.sigtimedwait([signal.SIGCHLD], pause)
-        pause = min(pause * 2, 0.05)
+
+
+def reap() -> Iterator[tuple[int, int]]:
+    """Children that have ended: (pid, wait status)."""
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if not pid:
+            return
+        yield pid, status

@@ -1,24 +1,78 @@
-"""Start a tree of processes under a filter: `launch` returns in the supervisor.  (Interface; being filled in.)"""
+"""Start a tree of processes under a filter.
 
+    shell -- front -- supervisor -- guardian -- the command and all its descendants
+
+`launch` is called in the process that the user started.  That one becomes the *front* (front.py: job control, signals,
+exit status) and never comes back; `launch` returns in its child, the *supervisor*, which has to serve the listener.
+Below it the *guardian* (guardian.py) keeps hold of the tree.  Whichever of the three is killed, the tree ends; the
+supervisor, unless it is the one, can still write back what its mounts have to.
+
+The supervisor must be above the tree: where Yama restricts ptrace, only an ancestor may read a process's memory.  It is
+in a process group of its own, so that neither Ctrl-C nor Ctrl-Z reaches it.  It serves until the last process of the
+tree has ended, also those that the command left behind (as proot does, and other than a shell).
+"""
+
+import errno
+import os
+import resource
+import signal
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NoReturn
 
+from vfs.view.kernel import abi, descriptors, libc, memory, reports, signals
+from vfs.view.kernel.command import Command
 from vfs.view.kernel.filter import Filter
+from vfs.view.kernel.front import Front
+from vfs.view.kernel.guardian import Guardian
 from vfs.view.kernel.notify import Listener
+from vfs.view.kernel.processes import Processes
+from vfs.view.kernel.reports import Kind
+from vfs.view.kernel.signals import Inherited
+
+_REFUSALS = {
+    errno.ENOSYS: "the kernel has no seccomp filters",
+    errno.EINVAL: f"Linux 5.19 or newer is needed, and this is {os.uname().release}",
+    errno.EBUSY: "this is inside another view, or another program answers system calls here: Linux allows only one",
+    errno.EPERM: "a seccomp filter may not be installed here (a container's rules?)",
+    errno.EACCES: "a seccomp filter may not be installed here (a container's rules?)",
+}
+_NO_ACCESS = (
+    "the system calls that a view reads its processes with (pidfd_getfd, process_vm_readv) are forbidden here"
+    " (a container's rules? kernel.yama.ptrace_scope above 1?)"
+)
 
 
 class CannotStart(Exception):
-    """A view can't be had here; the text is a sentence for the user."""
+    """A view can't be had here.  The text is a sentence for the user."""
 
 
+@dataclass
 class Tree:
-    """The tree that was started."""
+    """The tree that was started, as the supervisor sees it."""
 
     listener: Listener
-    child: int  # the command's process
+    filter: Filter
+    command: int  # pids
+    guardian: int
+    front: int
+    _pipe: int  # the guardian's reports
+
+    def end(self) -> None:
+        """Kill all processes of the tree; the loop then ends by itself."""
+        os.kill(self.guardian, signal.SIGTERM)
 
     def wait(self) -> int:
         """After the loop has ended: the command's exit status, 128+n when signal n ended it."""
-        raise NotImplementedError
+        code = 128 + signal.SIGKILL  # unless we hear otherwise: the guardian was killed
+        while (report := reports.receive(self._pipe)) is not None:
+            if report.kind == Kind.ENDED:
+                code = os.waitstatus_to_exitcode(report.value)
+        os.close(self._pipe)
+        os.waitpid(self.guardian, 0)
+        self.listener.close()
+        return code if code >= 0 else 128 - code
 
 
 def launch(
@@ -26,5 +80,103 @@ def launch(
     argv: Sequence[str | bytes],
     environment: Mapping[str, str] | None = None,
     prepare: Callable[[], None] | None = None,
+    name: str = "umview",
 ) -> Tree:
-    raise NotImplementedError
+    """Execute argv[0] (searched in PATH) under the filter.  Returns in the supervisor: see above.
+
+    `prepare` runs in the command's process, before the filter.  There must be no other threads yet.  CannotStart, with
+    a sentence.  A command that can't be executed is its own exit status: 127 not found, 126 not executable.
+    """
+    program = filter.program()
+    descriptors.fill_standard()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    inherited = Inherited.block()
+    command = Command(
+        argv=[os.fsencode(argument) for argument in argv],
+        environment={os.fsencode(k): os.fsencode(v) for k, v in (os.environ if environment is None else environment).items()},
+        program=program,
+        machine=filter.machine,
+        inherited=inherited,
+        group=os.getpgrp(),
+        name=name,
+        prepare=prepare,
+    )
+    front = os.getpid()
+    to_front, from_guardian = os.pipe(), os.pipe()
+    supervisor = os.fork()
+    if supervisor:
+        _close(to_front[1], *from_guardian)
+        Front(supervisor, to_front[0], name).run()
+    os.setpgid(0, 0)
+    go = os.pipe()
+    guardian = os.fork()
+    if not guardian:
+        _close(to_front[0], from_guardian[0], go[1])
+        _guard(command, front, (from_guardian[1], to_front[1]), go[0])
+    _close(*to_front, from_guardian[1], go[0])
+    signals.survive()
+    inherited.unblock()
+    libc.prctl(abi.PR_SET_NAME, b"umview:view")
+    child, listener = _fetch_listener(from_guardian[0], filter)
+    os.write(go[1], b"g")
+    os.close(go[1])
+    os.chdir("/")
+    descriptors.release_inherited()
+    _raise_limit()
+    return Tree(listener, filter, child, guardian, front, from_guardian[0])
+
+
+def _close(*pipes: int) -> None:
+    for fd in pipes:
+        os.close(fd)
+
+
+def _guard(command: Command, front: int, pipes: tuple[int, ...], go: int) -> NoReturn:
+    """In the guardian's process."""
+
+    def start() -> int:
+        us = os.getpid()
+        pid = os.fork()
+        if not pid:
+            command.become(us, pipes[0], go)
+        return pid
+
+    try:
+        Guardian(os.getppid(), front, pipes).run(start)
+    except BaseException as error:
+        os.write(2, f"{command.name}: the guardian failed: {error!r}\n".encode())
+    os._exit(1)
+
+
+def _fetch_listener(pipe: int, filter: Filter) -> tuple[int, Listener]:
+    """The command's pid and our descriptor of its listener.
+
+    It is fetched with pidfd_getfd, not sent: sendmsg may be trapped, and nobody listens yet.
+    """
+    child = number = -1
+    while number < 0 or child < 0:
+        report = reports.receive(pipe)
+        if report is None:
+            raise CannotStart("the command's process was killed at its start")
+        if report.kind == Kind.REFUSED:
+            reason = _REFUSALS.get(report.value, os.strerror(report.value))
+            raise CannotStart(f"no view is possible: {reason}")
+        if report.kind == Kind.COMMAND:
+            child = report.value
+        elif report.kind == Kind.LISTENER:
+            number = report.value
+    table = Processes()
+    try:
+        fd = table.get_fd(child, number)
+        memory.demand_access(child)
+    except (OSError, memory.Unreadable) as error:
+        reason = _NO_ACCESS if isinstance(error, PermissionError | memory.Unreadable) else str(error)
+        raise CannotStart(f"no view is possible: {reason}") from None
+    return child, Listener(fd, filter.cookie, table)
+
+
+def _raise_limit() -> None:
+    """As many descriptors as we may have: open virtual files are ours as well."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,0 +1,102 @@
+"""The front: the process that the user started, and that the shell waits for.
+
+It stays in the command's process group, stops when the command stops and goes on with it, passes signals on and ends
+with the supervisor's status.  The supervisor itself may never be stopped by a terminal: others wait for its answers.
+
+Terminal signals (Ctrl-C, Ctrl-\\) reach the command natively and mean nothing here.  When the command has ended and
+processes that it left behind still run, a signal ends those.
+"""
+
+import gc
+import os
+import select
+import signal
+import sys
+from typing import NoReturn
+
+from vfs.view.kernel import abi, descriptors, libc, processes, reports
+from vfs.view.kernel.reports import Kind
+from vfs.view.kernel.signals import SI_KERNEL, Received, SignalReader
+
+_TERMINAL = (signal.SIGINT, signal.SIGQUIT)
+_PASSED_ON = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+
+
+class Front:
+    def __init__(self, supervisor: int, pipe: int, name: str) -> None:
+        """The supervisor's pid, our child; the guardian's reports; the name before messages."""
+        self._supervisor = supervisor
+        self._pipe = pipe
+        self._name = name
+        self._signals = SignalReader()
+        self._guardian = self._guardian_fd = 0
+        self._command = self._command_fd = 0
+        self._poll = select.poll()
+
+    def run(self) -> NoReturn:
+        libc.prctl(abi.PR_SET_CHILD_SUBREAPER, 1)
+        gc.disable()
+        os.chdir("/")
+        descriptors.release_inherited()
+        self._poll.register(self._signals.fd, select.POLLIN)
+        self._poll.register(self._pipe, select.POLLIN)
+        while True:
+            for fd, _ in self._poll.poll():
+                if fd == self._pipe:
+                    self._report()
+                elif fd == self._guardian_fd:
+                    self._poll.unregister(fd)
+                    processes.kill_tree(self._ended, {self._supervisor})  # nothing is left, unless it was killed
+                else:
+                    for received in self._signals.read():
+                        self._signal(received)
+            for pid, status in processes.reap():
+                self._ended(pid, status)
+
+    def _report(self) -> None:
+        report = reports.receive(self._pipe)
+        if report is None:
+            self._poll.unregister(self._pipe)
+        elif report.kind == Kind.GUARDIAN:
+            self._guardian, self._guardian_fd = _hold(report.value)
+            if self._guardian:
+                self._poll.register(self._guardian_fd, select.POLLIN)
+        elif report.kind == Kind.COMMAND:
+            self._command, self._command_fd = _hold(report.value)
+        elif report.kind == Kind.ENDED:
+            self._command = 0
+
+    def _signal(self, received: Received) -> None:
+        number = received.number
+        if number == signal.SIGCONT:
+            if received.sender != self._guardian and self._command_stopped():
+                processes.send_signal(self._command_fd, number)
+        elif number in _PASSED_ON:
+            if not self._command:
+                if self._guardian:
+                    os.kill(self._guardian, signal.SIGTERM)
+            elif number not in _TERMINAL or received.code != SI_KERNEL:
+                processes.send_signal(self._command_fd, number)
+
+    def _command_stopped(self) -> bool:
+        return bool(self._command) and processes.stat_fields(self._command)[:1] == [b"T"]
+
+    def _ended(self, pid: int, status: int) -> None:
+        if pid != self._supervisor:
+            return
+        code = os.waitstatus_to_exitcode(status)
+        if code < 0:
+            print(f"{self._name}: the supervisor was killed (signal {-code}): all processes end", file=sys.stderr)
+            code = 128 - code
+        self._supervisor = 0
+        processes.kill_tree(lambda pid, status: None)
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _hold(pid: int) -> tuple[int, int]:
+    """(pid, its pidfd), or zeros when it is gone."""
+    try:
+        return pid, processes.open_pidfd(pid)
+    except OSError:
+        return 0, -1
