@@ -8,8 +8,11 @@ before it is wanted.
 from __future__ import annotations
 
 import errno
+import importlib
+import os
+import sys
+from collections.abc import Iterator
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
 from typing import NamedTuple
 
 from vfs.api.errors import fail
@@ -20,17 +23,18 @@ PREFIXES = {"filesystem": "umfuse", "device": "umdev", "misc": "ummisc"}
 
 
 class Registered(NamedTuple):
-    """One registered module: *kind* is `filesystem`, `device` or `misc`."""
+    """One registered module: *kind* is `filesystem`, `device` or `misc`, *value* says where it is: `package.file:Class`."""
 
     name: str
     kind: str
-    point: EntryPoint
+    value: str
 
     def load(self) -> Module:
         """An instance of the module; imports it. EOPNOTSUPP: it cannot be imported (a library that it needs is missing)."""
+        file, _, name = self.value.partition(":")
         try:
-            module: Module = self.point.load()()
-        except ImportError as error:
+            module: Module = getattr(importlib.import_module(file), name)()
+        except (ImportError, AttributeError) as error:
             fail(errno.EOPNOTSUPP, f"module '{self.name}' cannot be loaded: {error}")
         return module
 
@@ -39,11 +43,55 @@ class Registered(NamedTuple):
 def modules() -> dict[str, Registered]:
     """All registered modules by name."""
     found: dict[str, Registered] = {}
-    points = entry_points()
-    for kind, group in GROUPS.items():
-        for point in points.select(group=group):
-            found.setdefault(point.name, Registered(point.name, kind, point))
+    kinds = {group: kind for kind, group in GROUPS.items()}
+    for group, name, value in _entry_points():
+        if group in kinds:
+            found.setdefault(name, Registered(name, kinds[group], value))
     return found
+
+
+def _entry_points() -> Iterator[tuple[str, str, str]]:
+    """Group, name and value of every entry point of what is installed, as `importlib.metadata.entry_points` finds them.
+
+    Importing that costs 29 ms, a quarter of a whole `vfs ls`; reading the same files (PyPA specifications, "Entry points
+    specification") costs one. It is asked only when something lies on the path that is no directory, such as a zip file.
+    """
+    seen: set[str] = set()
+    for place in sys.path:
+        if os.path.isfile(place):
+            from importlib.metadata import entry_points
+
+            yield from (
+                (point.group, point.name, point.value) for group in GROUPS.values() for point in entry_points(group=group)
+            )
+            return
+    for place in sys.path:
+        try:
+            names = sorted(os.listdir(place or "."))
+        except OSError:
+            continue
+        for name in names:
+            stem, ending = os.path.splitext(name)
+            project = stem.partition("-")[0].lower().replace("_", "-").replace(".", "-")
+            if ending not in (".dist-info", ".egg-info") or project in seen:
+                continue
+            seen.add(project)  # the first one on the path counts
+            try:
+                with open(os.path.join(place, name, "entry_points.txt"), encoding="utf-8") as lines:
+                    yield from _parse(lines)
+            except OSError:  # it has none
+                continue
+
+
+def _parse(lines: Iterator[str]) -> Iterator[tuple[str, str, str]]:
+    """The entry points in the lines of an `entry_points.txt`."""
+    group = ""
+    for line in map(str.strip, lines):
+        if line.startswith("["):
+            group = line.strip("[]")
+        elif "=" in line and line[0] not in "#;":
+            name, _, value = line.partition("=")
+            yield group, name.strip(), value.partition("[")[0].strip()
 
 
 def canonical(name: str) -> str:
