@@ -164,7 +164,7 @@ def run_info(arguments: argparse.Namespace) -> int:
 
 
 def modules(parser: argparse.ArgumentParser) -> Run:
-    parser.add_argument("names", metavar="NAME", nargs="*", help="the modules to describe (default: all)")
+    parser.add_argument("names", metavar="NAME", nargs="*", default=None, help="the modules to describe (default: all)")
     parser.epilog = "examples:\n  vfs modules\n  vfs modules ext2\n"
     return run_modules
 

@@ -82,7 +82,7 @@ def ls(parser: argparse.ArgumentParser) -> Run:
         "  vfs ls -R --json disk.img | jq -r 'select(.type == \"file\") | .path'\n"
         "  vfs ls 'backup.img!/images/disk.img' /\n",
     )
-    parser.add_argument("paths", metavar="PATH", nargs="*", help="what to list (default: /)")
+    parser.add_argument("paths", metavar="PATH", nargs="*", default=None, help="what to list (default: /)")
     parser.add_argument("-l", "--long", action="store_true", help="with type, mode, links, owners, size and time")
     parser.add_argument("-a", "--all", action="store_true", help="names that begin with a dot too")
     parser.add_argument("-d", "--directory", action="store_true", help="directories themselves, not what is in them")

@@ -94,7 +94,9 @@ def _run(arguments: list[str]) -> int:
         what = f"unknown command '{shown(name)}'" if name else "no command given"
         return _complain(f"vfs: {what} (see 'vfs --help')", 2)
     file, summary = COMMANDS[name]
-    parser = Parser(f"vfs {name}", description=summary[0].upper() + summary[1:] + ".", formatter_class=Formatter)
+    parser = Parser(
+        f"vfs {name}", description=summary[0].upper() + summary[1:] + ".", formatter_class=Formatter, conflict_handler="resolve"
+    )
     describe = getattr(importlib.import_module(f"vfs.cli.{file}"), name)
     run: Run = describe(parser)
     return run(parser.parse_intermixed_args(arguments[1:]))
