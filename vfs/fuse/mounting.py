@@ -1,0 +1,137 @@
+"""`mount` and `unmount`: what the command line calls."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import importlib.util
+import os
+import shutil
+import stat
+import subprocess
+from collections.abc import Callable
+
+from vfs.api.errors import fail, message
+from vfs.fuse import background, mounts
+
+MNT_DETACH = 2
+UMOUNT_NOFOLLOW = 8
+
+
+def mount(source: str, mountpoint: str, type: str | None, options: str, foreground: bool, debug: bool) -> int:
+    """Mount *source* on *mountpoint*. In the background it returns when the mount is usable, otherwise when it has ended; 0.
+
+    Errors name the source or the mount point in `filename`: ENOENT, ENOTDIR, EACCES; EBUSY: *source* is mounted there already;
+    ENOTCONN: a mount there has lost its process; EOPNOTSUPP: this host has no FUSE; EINVAL: not an image, an option; what the
+    module raises."""
+    _check_host()
+    place = _check_mountpoint(mountpoint)
+    _check_busy(place, source)
+
+    def serve(ready: Callable[[], None]) -> None:
+        from vfs.fuse import session  # only here: trio takes a tenth of a second to load
+
+        session.serve(_absolute(source), place, type, options, debug, ready)
+
+    if foreground or debug:
+        serve(lambda: None)
+        return 0
+    background.launch(serve)
+    _confirm(place)
+    return 0
+
+
+def _check_host() -> None:
+    missing = [name for name in ("pyfuse3", "trio") if importlib.util.find_spec(name) is None]
+    if missing:
+        fail(errno.EOPNOTSUPP, f"kernel mounts need {' and '.join(missing)}: pip install 'vfs[fuse]'")
+    try:
+        os.close(os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC))
+    except OSError as error:
+        what = (
+            "no FUSE in this kernel or container" if error.errno in (errno.ENOENT, errno.ENODEV, errno.ENXIO) else message(error)
+        )
+        raise OSError(error.errno, what, "/dev/fuse") from None
+    if os.geteuid() != 0 and shutil.which("fusermount3") is None:
+        fail(errno.EOPNOTSUPP, "fusermount3 is not installed (package fuse3): only root can mount without it")
+
+
+def _check_mountpoint(mountpoint: str) -> str:
+    """The absolute path without links. ENOENT, ENOTDIR, ENOTCONN."""
+    try:
+        found = os.stat(mountpoint)
+    except OSError as error:
+        sentence = message(error)
+        if error.errno == errno.ENOTCONN:
+            sentence = f"a mount there lost its process, end it first: vfs umount {mountpoint}"
+        raise OSError(error.errno, sentence, mountpoint) from None
+    if not stat.S_ISDIR(found.st_mode):
+        raise OSError(errno.ENOTDIR, "not a directory", mountpoint)
+    return os.path.realpath(mountpoint)
+
+
+def _check_busy(place: str, source: str) -> None:
+    """The same source twice on one place is a mistake, as mount(2) says; other mounts may be stacked on one another."""
+    there = mounts.at(os.fsencode(place))
+    if there is not None and there.type.startswith("fuse.") and there.source == os.fsencode(_absolute(source)):
+        raise OSError(errno.EBUSY, "already mounted there", place)
+
+
+def _absolute(source: str) -> str:
+    """*source* with its first part, the host's file, absolute: the process that serves leaves the working directory."""
+    outer, mark, inner = source.partition("!")
+    if mark and os.path.lexists(source):
+        return os.path.abspath(source)
+    return os.path.abspath(outer) + mark + inner
+
+
+def _confirm(place: str) -> None:
+    """The mount answers. It is the parent that asks: a process that waits for its own mount could never be ended."""
+    try:
+        os.statvfs(place)
+    except OSError as error:
+        raise OSError(error.errno, f"mounted, but does not answer: {message(error)}", place) from None
+
+
+def unmount(mountpoint: str, lazy: bool = False) -> None:
+    """End the mount on *mountpoint*, also one whose process is gone; *lazy*: detach it now, let it end when nobody uses it.
+
+    EINVAL: nothing of ours is mounted there; EBUSY: in use; EPERM: another user's."""
+    # Not os.stat: a mount whose process is gone answers nothing.
+    place = os.path.realpath(mountpoint)
+    there = mounts.at(os.fsencode(place))
+    if there is None:
+        raise OSError(errno.EINVAL if os.path.lexists(mountpoint) else errno.ENOENT, _unmounted(mountpoint), mountpoint)
+    if there.type != "fuse" and not there.type.startswith("fuse."):
+        raise OSError(errno.EINVAL, f"a mount of type {there.type}, not one of vfs", mountpoint)
+    try:
+        if os.geteuid() == 0:
+            _umount2(place, UMOUNT_NOFOLLOW | (MNT_DETACH if lazy else 0))
+        else:
+            _fusermount(place, lazy)
+    except OSError as error:
+        busy = "in use (-l detaches it now and ends it when it is no longer used)"
+        raise OSError(error.errno, busy if error.errno == errno.EBUSY else message(error), mountpoint) from None
+
+
+def _unmounted(mountpoint: str) -> str:
+    return "not mounted" if os.path.lexists(mountpoint) else os.strerror(errno.ENOENT)
+
+
+def _umount2(place: str, flags: int) -> None:
+    library = ctypes.CDLL(None, use_errno=True)
+    if library.umount2(os.fsencode(place), flags) != 0:
+        fail(ctypes.get_errno())
+
+
+def _fusermount(place: str, lazy: bool) -> None:
+    program = shutil.which("fusermount3") or shutil.which("fusermount")
+    if program is None:
+        fail(errno.EOPNOTSUPP, "fusermount3 is not installed (package fuse3): only root can unmount without it")
+    command = [program, "-u", *(["-z"] if lazy else []), "--", place]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False)
+    if done.returncode == 0:
+        return
+    said = done.stderr.decode(errors="replace").strip().splitlines() or [f"status {done.returncode}"]
+    number = errno.EBUSY if os.strerror(errno.EBUSY) in said[-1] else errno.EPERM
+    raise OSError(number, said[-1])

@@ -1,0 +1,139 @@
+"""One mount's life: open the image, mount, serve until it ends, undo all of it in reverse."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+import pyfuse3
+import trio
+
+from vfs.api.device import Device
+from vfs.api.filesystem import Filesystem
+from vfs.api.options import MountOptions, split
+from vfs.api.stack import Image, open_image
+from vfs.fuse import mounts, readiness
+from vfs.fuse.devices import DeviceFiles
+from vfs.fuse.operations import Operations, operations_of
+from vfs.fuse.options import FuseOptions, enforces_permissions, kernel_options
+
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""Signals that end a mount as unmounting does."""
+
+TASKS = 20
+"""Requests served at once where the file system may wait long."""
+
+READAHEAD = 1024
+"""KiB that the kernel reads ahead. Its own 128 makes a request for each 128 KiB of a large file; only root may set it."""
+
+log = logging.getLogger("vfs.fuse")
+
+
+def serve(source: str, mountpoint: str, type: str | None, options: str, debug: bool, ready: Callable[[], None]) -> None:
+    """Mount and serve; returns when the mount has ended. *ready* is called once the kernel may send requests.
+    Errors as `open_image` and mount(2) give them."""
+    if debug:
+        logging.basicConfig(level=logging.DEBUG, format="%(name)s: %(message)s")
+    writable = any(name in ("rw", "rw+") for name, _ in split(options))
+    with ExitStack() as undo:
+        image = undo.enter_context(open_image(source, type, options, writable, front=(MountOptions, FuseOptions)))
+        common, fuse = image.front
+        common.debug = common.debug or debug
+        filesystem = _filesystem(image)
+        start = Start(mountpoint, ready)
+        operations = operations_of(filesystem, not fuse.noxattr, start.schedule)
+        operations.enable_acl = enforces_permissions(fuse) and not fuse.noxattr
+        undo.callback(operations.close)
+        if not filesystem.blocking:
+            readiness.install()
+        # A signal in between would leave a mount that nobody serves: it waits until the loop is there to take it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+        undo.callback(signal.pthread_sigmask, signal.SIG_UNBLOCK, ENDING)
+        _mount(operations, mountpoint, kernel_options(common, fuse, filesystem.type, source, filesystem.read_only))
+        undo.callback(pyfuse3.close)
+        trio.run(_serve, start, TASKS if filesystem.blocking else 1, strict_exception_groups=True)
+
+
+def _filesystem(image: Image) -> Filesystem:
+    mounted = image.layers[-1].mounted
+    return DeviceFiles(mounted) if isinstance(mounted, Device) else mounted
+
+
+def _mount(operations: Operations, mountpoint: str, options: set[str]) -> None:
+    """Mount through libfuse, which prints the reason of a failure and returns none: catch what it prints."""
+    with _captured_errors() as printed:
+        try:
+            pyfuse3.init(operations, mountpoint, options)
+        except RuntimeError as error:
+            lines = [line.strip() for line in printed().splitlines() if line.strip()]
+            raise OSError(errno.EIO, "; ".join(lines) or str(error), mountpoint) from None
+
+
+@contextmanager
+def _captured_errors() -> Iterator[Callable[[], str]]:
+    """Standard error, of this process and of programs that it starts, into a file in the block."""
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with tempfile.TemporaryFile() as caught:
+
+        def printed() -> str:
+            caught.seek(0)
+            return caught.read().decode(errors="replace")
+
+        os.dup2(caught.fileno(), 2)
+        try:
+            yield printed
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+
+
+class Start:
+    """What happens when the kernel has got our answer to INIT."""
+
+    def __init__(self, mountpoint: str, ready: Callable[[], None]) -> None:
+        self._mountpoint = mountpoint
+        self._ready = ready
+        self.nursery: trio.Nursery | None = None
+
+    def schedule(self) -> None:
+        """Called by pyfuse3 while it answers INIT: a task of the loop runs after that."""
+        if self.nursery is not None:
+            self.nursery.start_soon(self._run)
+
+    async def _run(self) -> None:
+        _read_ahead(self._mountpoint)
+        self._ready()
+
+
+def _read_ahead(mountpoint: str) -> None:
+    """Let the kernel read ahead further on this mount. It sets the limit while it takes the answer to INIT, so not before."""
+    mount = mounts.at(os.fsencode(mountpoint))
+    if mount is None or os.geteuid() != 0:
+        return
+    try:
+        with open(f"/sys/class/bdi/{mount.device}/read_ahead_kb", "w") as setting:
+            setting.write(str(READAHEAD))
+    except OSError as error:
+        log.debug("read-ahead stays as it is: %s", error)
+
+
+async def _serve(start: Start, tasks: int) -> None:
+    async with trio.open_nursery() as nursery:
+        start.nursery = nursery
+        with trio.open_signal_receiver(*ENDING) as signals:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
+            nursery.start_soon(_end_on, signals)
+            await pyfuse3.main(1, tasks)
+            nursery.cancel_scope.cancel()
+
+
+async def _end_on(signals: AsyncIterator[int]) -> None:
+    async for _ in signals:
+        pyfuse3.terminate()
