@@ -355,26 +355,42 @@ def kernel_can_mount() -> bool:
     return False
 
 
-def is_dirty(image: Path) -> bool:
-    """A mount would have something to repair: a journal to replay, orphans to release."""
+def _superblock(image: Path, options: str) -> bytes:
+    """The superblock that a mount with these options uses: sb= counts units of 1 KiB."""
+    place = next((int(option[3:]) for option in options.split(",") if option.startswith("sb=")), 1)
     with open(image, "rb") as opened:
-        opened.seek(1024)
-        superblock = opened.read(1024)
+        opened.seek(place * 1024)
+        return opened.read(1024).ljust(1024, b"\0")
+
+
+def is_dirty(image: Path, options: str = "") -> bool:
+    """A mount would have something to repair: a journal to replay, orphans to release."""
+    superblock = _superblock(image, options)
     (last_orphan,) = struct.unpack_from("<I", superblock, 0xE8)
     incompatible, read_only = struct.unpack_from("<II", superblock, 0x60)
     return bool(incompatible & 0x4 or last_orphan or read_only & 0x10000)
 
 
 @contextlib.contextmanager
-def _mountable(image: Path, directory: Path) -> Iterator[Path]:
-    """The image itself, or a copy in `directory` when mounting it means changing it: a fixture never changes."""
-    if not is_dirty(image):
-        yield image
+def _mountable(image: Path, options: str, directory: Path) -> Iterator[tuple[str, Path]]:
+    """How to attach an image to a loop device: read-only, the image itself; or when mounting it means changing it, a copy in
+    `directory`, writable. A fixture never changes."""
+    if not is_dirty(image, options):
+        yield "-r", image
         return
     copy = directory / "copy.img"
     subprocess.run(["cp", "--sparse=always", "--reflink=auto", str(image), str(copy)], check=True, timeout=300)
     copy.chmod(0o600)
-    yield copy
+    yield "-f", copy
+
+
+# losetup -d of a mounted device takes effect when it is unmounted. Options, -r or -f, the image, the mount point.
+MOUNT = """
+device=$(losetup -f --show $2 "$3") || exit 90
+mount -t ext4 -o "$1" "$device" "$4"; status=$?
+losetup -d "$device"
+test $status = 0 || exit 90
+"""
 
 
 @contextlib.contextmanager
@@ -383,9 +399,8 @@ def loop_mount(image: Path, options: str = "") -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="oracle-") as place:
         point = Path(place, "mount")
         point.mkdir()
-        with _mountable(Path(image), Path(place)) as source:
-            mount_options = ",".join(filter(None, ["loop", "ro", options]))
-            command = ["mount", "-t", "ext4", "-o", mount_options, str(source), str(point)]
+        with _mountable(Path(image), options, Path(place)) as (access, source):
+            command = ["sh", "-c", MOUNT, "mount", _options(options), access, str(source), str(point)]
             done = subprocess.run(command, capture_output=True, text=True, timeout=120)
             if done.returncode:
                 raise OSError(errno.EINVAL, f"the kernel does not mount {image}: {done.stderr.strip()}")
@@ -395,17 +410,23 @@ def loop_mount(image: Path, options: str = "") -> Iterator[Path]:
                 subprocess.run(["umount", str(point)], check=True, timeout=120)
 
 
+def _options(options: str) -> str:
+    return "ro," + options if options else "ro"
+
+
 def kernel_oracle(image: Path, options: str = "") -> Listing:
     """What the kernel says of an image, its journal replayed. OSError when the kernel does not mount it.
 
     Mounted in a mount namespace of its own, so that nothing stays behind whatever happens to this process.
     """
-    with tempfile.TemporaryDirectory(prefix="oracle-") as place, _mountable(Path(image), Path(place)) as source:
+    with (
+        tempfile.TemporaryDirectory(prefix="oracle-") as place,
+        _mountable(Path(image), options, Path(place)) as (access, source),
+    ):
         point = Path(place, "mount")
         point.mkdir()
-        mount_options = ",".join(filter(None, ["loop", "ro", options]))
-        script = 'mount -t ext4 -o "$1" "$2" "$3" || exit 90; exec "$4" "$5" "$3"'
-        arguments = [mount_options, str(source), str(point), sys.executable, str(Path(__file__).resolve())]
+        script = MOUNT + 'exec "$5" "$6" "$4"'
+        arguments = [_options(options), access, str(source), str(point), sys.executable, str(Path(__file__).resolve())]
         command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "oracle", *arguments]
         done = subprocess.run(command, capture_output=True, timeout=300)
         if done.returncode == 90:
@@ -426,18 +447,18 @@ ENCRYPT = 0x800
 def debugfs_oracle(image: Path, options: str = "") -> Listing:
     """What debugfs says of an image. Needs no privilege, and knows features that the running kernel may lack.
 
-    Cannot tell encrypted names, nor attribute names with a newline. `options` as for mount: only sb= means something here.
+    Cannot tell encrypted names, nor attribute names with a newline. `options` as for mount: sb= and noload.
     """
     with tempfile.TemporaryDirectory(prefix="oracle-") as place:
         source = Path(image)
-        if is_dirty(source):
+        if is_dirty(source, options):
             source = Path(place, "copy.img")
             subprocess.run(["cp", "--sparse=always", "--reflink=auto", str(image), str(source)], check=True, timeout=300)
             source.chmod(0o600)
             # 1: "file system errors corrected", which is what replaying is.
             done = subprocess.run(["e2fsck", "-y", "-E", "journal_only", str(source)], capture_output=True, timeout=300)
             if done.returncode not in (0, 1):
-                raise RuntimeError(f"e2fsck does not replay {image}: {done.stderr.decode(errors='replace').strip()}")
+                raise OSError(errno.EINVAL, f"e2fsck does not replay {image}: {done.stderr.decode(errors='replace').strip()}")
         return _DebugfsListing(source, Path(place), options).entries()
 
 
@@ -446,18 +467,14 @@ class _DebugfsListing:
         self.image = image
         self.place = place
         self.options: list[str] = []
-        with open(image, "rb") as opened:
-            opened.seek(1024 + 24)
-            self.block_size = 1024 << struct.unpack("<I", opened.read(4))[0] % 64
+        superblock = _superblock(image, options)
+        self.block_size = 1024 << struct.unpack_from("<I", superblock, 24)[0] % 64
         for option in filter(None, options.split(",")):
             name, _, value = option.partition("=")
-            if name != "sb":
+            if name == "sb":
+                self.options = ["-b", str(self.block_size), "-s", str(int(value) * 1024 // self.block_size)]
+            elif name != "noload":
                 raise ValueError(f"debugfs has no equivalent of the mount option {option}")
-            opened_at = int(value) * 1024
-            with open(image, "rb") as opened:
-                opened.seek(opened_at + 24)
-                self.block_size = 1024 << struct.unpack("<I", opened.read(4))[0]
-            self.options = ["-b", str(self.block_size), "-s", str(opened_at // self.block_size)]
 
     def ask(self, commands: list[bytes]) -> list[bytes]:
         """The answers to commands, one process for all: debugfs repeats each command in front of its answer."""
@@ -476,6 +493,8 @@ class _DebugfsListing:
         return answers
 
     def entries(self) -> Listing:
+        if b"Inode: 2 " not in self.ask([b"stat <2>"])[0]:
+            raise OSError(errno.EINVAL, f"debugfs does not open {self.image}")
         names = self.names()
         inodes = sorted(set(names.values()))
         described = dict(zip(inodes, self.ask([b"stat <%d>" % ino for ino in inodes]), strict=True))
