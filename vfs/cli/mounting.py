@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import signal
 import sys
 
 from vfs.cli.opening import Run
 from vfs.cli.printing import complaint
-
-MISSING = "kernel mounts need pyfuse3 and trio: pip install 'vfs[fuse]'"
 
 
 def mount(parser: argparse.ArgumentParser) -> Run:
@@ -32,10 +29,8 @@ def mount(parser: argparse.ArgumentParser) -> Run:
 def run_mount(arguments: argparse.Namespace) -> int:
     # A file system must not die of a reader of its log that went away.
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    try:
-        from vfs.fuse import mounting
-    except ImportError as error:
-        raise _missing(error) from error
+    from vfs.fuse import mounting
+
     return mounting.mount(
         arguments.source,
         arguments.mountpoint,
@@ -54,10 +49,8 @@ def umount(parser: argparse.ArgumentParser) -> Run:
 
 
 def run_umount(arguments: argparse.Namespace) -> int:
-    try:
-        from vfs.fuse import mounting
-    except ImportError as error:
-        raise _missing(error) from error
+    from vfs.fuse import mounting
+
     status = 0
     for mountpoint in arguments.mountpoints:
         try:
@@ -66,8 +59,3 @@ def run_umount(arguments: argparse.Namespace) -> int:
             print(complaint(error), file=sys.stderr)
             status = 1
     return status
-
-
-def _missing(error: ImportError) -> OSError:
-    """A library that the kernel front end needs is not installed."""
-    return OSError(errno.EOPNOTSUPP, f"{MISSING} ({error})")
