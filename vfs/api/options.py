@@ -33,7 +33,7 @@ def flag(text: str) -> bool:
 
 def number(text: str) -> int:
     """A whole number, decimal, 0x… or 0o…; not negative."""
-    if not re.fullmatch(r"\d+|0[xX][0-9a-fA-F]+|0o[0-7]+", text):
+    if not re.fullmatch(r"[0-9]+|0[xX][0-9a-fA-F]+|0o[0-7]+", text):
         raise ValueError("wants a whole number")
     return int(text, 0 if text[:2].lower() in ("0x", "0o") else 10)
 
@@ -47,7 +47,7 @@ def octal(text: str) -> int:
 
 def size(text: str) -> int:
     """Bytes, with an optional K, M, G or T (powers of 1024)."""
-    match = re.fullmatch(r"(\d+)([KMGT]?)", text.upper())
+    match = re.fullmatch(r"([0-9]+)([KMGT]?)", text.upper())
     if not match:
         raise ValueError("wants a size such as 512K, 10M or 2G")
     return int(match[1]) << 10 * " KMGT".index(match[2] or " ")

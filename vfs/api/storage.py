@@ -94,6 +94,8 @@ class FileStorage(Storage):
                 raise
 
     def readinto(self, offset: int, buffer: memoryview) -> int:
+        if offset >= self.size:
+            return 0
         done = os.preadv(self.fd, [buffer], offset)
         while 0 < done < len(buffer):
             more = os.preadv(self.fd, [buffer[done:]], offset + done)
@@ -103,8 +105,12 @@ class FileStorage(Storage):
         return done
 
     def read(self, offset: int, size: int) -> bytes:
-        content = os.pread(self.fd, size, offset) if offset >= 0 <= size else b""
-        return content if len(content) == size else super().read(offset, size)
+        # A range from a damaged structure may be larger than what memory or a C integer holds: the base class refuses it.
+        if 0 <= offset and 0 <= size <= self.size - offset:
+            content = os.pread(self.fd, size, offset)
+            if len(content) == size:
+                return content
+        return super().read(offset, size)
 
     def write(self, offset: int, content: bytes | memoryview) -> int:
         if self.read_only:
