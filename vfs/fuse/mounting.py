@@ -17,6 +17,9 @@ from vfs.fuse import background, mounts
 MNT_DETACH = 2
 UMOUNT_NOFOLLOW = 8
 
+PATIENCE = 60
+"""Seconds that fusermount3 may take: it has hardly anything to do."""
+
 
 def mount(source: str, mountpoint: str, type: str | None, options: str, foreground: bool, debug: bool) -> int:
     """Mount *source* on *mountpoint*. In the background it returns when the mount is usable, otherwise when it has ended; 0.
@@ -46,14 +49,17 @@ def _check_host() -> None:
     if missing:
         fail(errno.EOPNOTSUPP, f"kernel mounts need {' and '.join(missing)}: pip install 'vfs[fuse]'")
     try:
-        os.close(os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC))
+        # Others than root need not be able to open it: fusermount3 does it for them.
+        if os.geteuid() == 0:
+            os.close(os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC))
+        else:
+            os.stat("/dev/fuse")
     except OSError as error:
-        what = (
-            "no FUSE in this kernel or container" if error.errno in (errno.ENOENT, errno.ENODEV, errno.ENXIO) else message(error)
-        )
+        absent = error.errno in (errno.ENOENT, errno.ENODEV, errno.ENXIO)
+        what = "no FUSE in this kernel or container" if absent else message(error)
         raise OSError(error.errno, what, "/dev/fuse") from None
-    if os.geteuid() != 0 and shutil.which("fusermount3") is None:
-        fail(errno.EOPNOTSUPP, "fusermount3 is not installed (package fuse3): only root can mount without it")
+    if os.geteuid() != 0:
+        _program()
 
 
 def _check_mountpoint(mountpoint: str) -> str:
@@ -124,14 +130,15 @@ def _umount2(place: str, flags: int) -> None:
         fail(ctypes.get_errno())
 
 
+def _program() -> str:
+    """fusermount3, the set-user-ID program that lets anybody use FUSE. EOPNOTSUPP: not installed."""
+    found = shutil.which("fusermount3") or shutil.which("fusermount")
+    return found or fail(errno.EOPNOTSUPP, "fusermount3 is not installed (package fuse3): only root can do without it")
+
+
 def _fusermount(place: str, lazy: bool) -> None:
-    program = shutil.which("fusermount3") or shutil.which("fusermount")
-    if program is None:
-        fail(errno.EOPNOTSUPP, "fusermount3 is not installed (package fuse3): only root can unmount without it")
-    command = [program, "-u", *(["-z"] if lazy else []), "--", place]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False)
-    if done.returncode == 0:
-        return
-    said = done.stderr.decode(errors="replace").strip().splitlines() or [f"status {done.returncode}"]
-    number = errno.EBUSY if os.strerror(errno.EBUSY) in said[-1] else errno.EPERM
-    raise OSError(number, said[-1])
+    command = [_program(), "-u", *(["-z"] if lazy else []), "--", place]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE, check=False)
+    if done.returncode != 0:
+        said = done.stderr.decode(errors="replace").strip().splitlines() or [f"fusermount3 ended with status {done.returncode}"]
+        raise OSError(errno.EBUSY if os.strerror(errno.EBUSY) in said[-1] else errno.EPERM, said[-1])

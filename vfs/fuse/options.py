@@ -32,15 +32,18 @@ def enforces_permissions(options: FuseOptions) -> bool:
     return options.default_permissions or options.allow_other
 
 
-def kernel_options(common: MountOptions, fuse: FuseOptions, type: str, source: str, read_only: bool) -> set[str]:
-    """The options for `pyfuse3.init`. libfuse adds `nosuid` and `nodev` unless told otherwise; only root may tell."""
-    chosen = {f"fsname={_escaped(fuse.fsname or source)}", f"subtype={_escaped(fuse.subtype or type)}"}
-    chosen.add("ro" if read_only else "rw")
-    for name in ("nosuid", "nodev", "noexec", "noatime", "debug"):
-        if getattr(common, name):
-            chosen.add(name)
+def libfuse_options(common: MountOptions, fuse: FuseOptions, type: str, source: str, read_only: bool) -> set[str]:
+    """The options of `pyfuse3.init`. `nosuid` and `nodev` hold unless root says otherwise: nobody knows what is in an image."""
+    chosen = {
+        f"fsname={_escaped(fuse.fsname or source)}",
+        f"subtype={_escaped(fuse.subtype or type)}",
+        "ro" if read_only else "rw",
+    }
     for name in ("suid", "dev", "exec"):
-        if getattr(common, name) and not getattr(common, "no" + name):
+        refused = getattr(common, "no" + name) or (name != "exec" and not getattr(common, name))
+        chosen.add("no" + name if refused else name)
+    for name in ("noatime", "debug"):
+        if getattr(common, name):
             chosen.add(name)
     if fuse.allow_other:
         chosen.add("allow_other")
@@ -49,7 +52,7 @@ def kernel_options(common: MountOptions, fuse: FuseOptions, type: str, source: s
     return chosen
 
 
-def _escaped(name: str) -> str:
-    r"""A value for libfuse's option parser, which splits at commas and undoes `\ooo`; pyfuse3 takes ASCII only."""
-    plain = os.fsencode(name)
+def _escaped(value: str) -> str:
+    r"""A value for libfuse's parser, which splits at commas and undoes `\ooo`; pyfuse3 takes ASCII only."""
+    plain = os.fsencode(value)
     return "".join(chr(byte) if 32 < byte < 127 and byte not in b",\\" else f"\\{byte:03o}" for byte in plain)

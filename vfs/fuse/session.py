@@ -21,7 +21,7 @@ from vfs.api.stack import Image, open_image
 from vfs.fuse import mounts, readiness
 from vfs.fuse.devices import DeviceFiles
 from vfs.fuse.operations import Operations, operations_of
-from vfs.fuse.options import FuseOptions, enforces_permissions, kernel_options
+from vfs.fuse.options import FuseOptions, enforces_permissions, libfuse_options
 
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """Signals that end a mount as unmounting does."""
@@ -44,7 +44,6 @@ def serve(source: str, mountpoint: str, type: str | None, options: str, debug: b
     with ExitStack() as undo:
         image = undo.enter_context(open_image(source, type, options, writable, front=(MountOptions, FuseOptions)))
         common, fuse = image.front
-        common.debug = common.debug or debug
         filesystem = _filesystem(image)
         start = Start(mountpoint, ready)
         operations = operations_of(filesystem, not fuse.noxattr, start.schedule)
@@ -55,7 +54,8 @@ def serve(source: str, mountpoint: str, type: str | None, options: str, debug: b
         # A signal in between would leave a mount that nobody serves: it waits until the loop is there to take it.
         signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
         undo.callback(signal.pthread_sigmask, signal.SIG_UNBLOCK, ENDING)
-        _mount(operations, mountpoint, kernel_options(common, fuse, filesystem.type, source, filesystem.read_only))
+        common.debug = common.debug or debug
+        _mount(operations, mountpoint, libfuse_options(common, fuse, filesystem.type, source, filesystem.read_only))
         undo.callback(pyfuse3.close)
         trio.run(_serve, start, TASKS if filesystem.blocking else 1, strict_exception_groups=True)
 
@@ -66,7 +66,8 @@ def _filesystem(image: Image) -> Filesystem:
 
 
 def _mount(operations: Operations, mountpoint: str, options: set[str]) -> None:
-    """Mount through libfuse, which prints the reason of a failure and returns none: catch what it prints."""
+    """Mount through libfuse, which calls fusermount3 where this process may not mount. Both print the reason of a failure, and
+    pyfuse3 has none: catch what they print."""
     with _captured_errors() as printed:
         try:
             pyfuse3.init(operations, mountpoint, options)
