@@ -10,10 +10,14 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping
 
-from vfs.view.kernel.abi import SECCOMP_IOCTL_NOTIF_SEND, SECCOMP_USER_NOTIF_FLAG_CONTINUE
+from vfs.view.kernel.abi import (
+    SECCOMP_IOCTL_NOTIF_RECV,
+    SECCOMP_IOCTL_NOTIF_SEND,
+    SECCOMP_USER_NOTIF_FLAG_CONTINUE,
+)
 from vfs.view.kernel.machine import current, every_name
 from vfs.view.kernel.memory import Unreadable
-from vfs.view.kernel.notify import ANSWER, CONTINUE, DONE, Call, Gone, Listener
+from vfs.view.kernel.notify import ANSWER, ARGUMENTS, BLANK, CONTINUE, DONE, HEAD, Call, Listener
 
 Handler = Callable[[Call], int]
 """A result >= 0, -errno, CONTINUE or DONE.  It may raise OSError."""
@@ -48,32 +52,42 @@ def serve(listener: Listener, handlers: list[Handler], on_error: Callable[[Call,
     mistake of ours: on_error hears of it, and the caller gets EIO, for a mistake must not hang it.
     """
     call = Call()
-    receive, fd, ioctl, pack = listener.receive, listener.fd, fcntl.ioctl, ANSWER.pack
+    call.listener = listener
+    fd, ioctl = listener.fd, fcntl.ioctl
+    head, arguments, at = HEAD.unpack_from, ARGUMENTS.unpack_from, HEAD.size
+    answer = bytearray(ANSWER.size)
+    pack = ANSWER.pack_into
     while True:
+        # Listener.receive and reply, written out: this is what every trapped call pays.
         try:
-            if not receive(call):
-                continue
-        except Gone:
-            return
+            text = ioctl(fd, SECCOMP_IOCTL_NOTIF_RECV, BLANK, False)
+        except InterruptedError:
+            continue
+        except FileNotFoundError:
+            if listener.abandoned():
+                return
+            continue
+        call.id, call.tid, call.nr = head(text)
+        call.args = arguments(text, at)
         try:
             result = handlers[call.nr](call)
-            if result == DONE:
-                continue
             if result == CONTINUE:
-                answer = pack(call.id, 0, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE)
+                pack(answer, 0, call.id, 0, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE)
+            elif result == DONE:
+                continue
             elif result >= 0:
-                answer = pack(call.id, result, 0, 0)
+                pack(answer, 0, call.id, result, 0, 0)
             else:
-                answer = pack(call.id, 0, result, 0)
+                pack(answer, 0, call.id, 0, result, 0)
         except OSError as error:
-            answer = pack(call.id, 0, -(error.errno or errno.EIO), 0)
+            pack(answer, 0, call.id, 0, -(error.errno or errno.EIO), 0)
         except Unreadable:
-            answer = pack(call.id, 0, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE)
+            pack(answer, 0, call.id, 0, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE)
         except Exception as error:
-            answer = pack(call.id, 0, -errno.EIO, 0)
+            pack(answer, 0, call.id, 0, -errno.EIO, 0)
             on_error(call, error)
         try:
-            ioctl(fd, SECCOMP_IOCTL_NOTIF_SEND, answer)
+            ioctl(fd, SECCOMP_IOCTL_NOTIF_SEND, answer, True)
         except FileNotFoundError:
             pass  # killed meanwhile, or a signal came
         except InterruptedError:
