@@ -91,3 +91,30 @@ class BlockMap:
                 f"inode {self.node.ino}: file block {file_block} lies at block {fs_block}, outside the file system of "
                 f"{filesystem.blocks_count}"
             )
+
+    def readinto(self, offset: int, buffer: memoryview) -> None:
+        """Fill *buffer* with the content from byte *offset* on, holes as zeros; whoever calls has looked at the size. One read of
+        the storage for each run. EIO, EUCLEAN."""
+        filesystem = self.node.filesystem
+        size = filesystem.block_size
+        end = offset + len(buffer)
+        first = offset // size
+        position = offset
+        for _, fs_block, length in self.runs(first, -(-end // size) - first):
+            stop = min((first + length) * size, end)
+            piece = buffer[position - offset : stop - offset]
+            if fs_block is None:
+                _clear(piece)
+            else:
+                filesystem.readinto(fs_block * size + position - first * size, piece)
+            first += length
+            position = stop
+
+
+_ZEROS = bytes(1 << 18)
+
+
+def _clear(piece: memoryview) -> None:
+    for start in range(0, len(piece), len(_ZEROS)):
+        part = piece[start : start + len(_ZEROS)]
+        part[:] = _ZEROS[: len(part)]

@@ -89,18 +89,19 @@ class ExtentMap(BlockMap):
     def _walk(self, tree: ExtentNode, high: int, first: int, end: int, toll: Toll) -> Iterator[Run]:
         """The extents below *tree*, whose range ends at *high*, within *first* to *end*."""
         starts, blocks = tree.starts, tree.blocks
-        index = max(0, bisect_right(starts, first) - 1)
+        begin = max(0, bisect_right(starts, first) - 1)
         if tree.depth:
             last = len(starts) - 1
-            while index <= last and starts[index] < end:
+            for index in range(begin, len(starts)):
+                if starts[index] >= end:
+                    return
                 below_end = starts[index + 1] if index < last else high
                 below = self._below(tree, index, below_end)
                 toll.pay(1)
                 yield from self._walk(below, below_end, first, end, toll)
-                index += 1
             return
         lengths, limit = tree.lengths, layout.EXTENT_MAX_LENGTH
-        for index in range(index, len(starts)):
+        for index in range(begin, len(starts)):
             start, length = starts[index], lengths[index]
             if start >= end:
                 return

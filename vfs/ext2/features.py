@@ -107,6 +107,10 @@ RO_COMPAT = {
 }
 
 
+# What ext2 and ext3 had: sparse_super, large_file, btree_dir.
+RO_COMPAT_OLD = 0x7
+
+
 def names(bits: int, table: dict[int, str], unknown: str) -> list[str]:
     """The names of the bits that are set, lowest first; one without a name is *unknown* and its number."""
     singles = [1 << bit for bit in range(32) if bits >> bit & 1]

@@ -11,8 +11,6 @@ from vfs.ext2 import features, fscrypt, inline, layout
 if TYPE_CHECKING:
     from vfs.ext2.inode import Ext2Node
 
-_ZEROS = bytes(1 << 18)
-
 
 def open_file(node: Ext2Node) -> Handle:
     """A handle on a regular file's content. ENOKEY: encrypted."""
@@ -38,19 +36,7 @@ class Ext2Handle(Handle):
         end = min(offset + len(buffer), node.size)
         if offset < 0 or offset >= end:
             return 0
-        filesystem = node.filesystem
-        size = filesystem.block_size
-        first = offset // size
-        position = offset
-        for _, fs_block, count in node.map.runs(first, -(-end // size) - first):
-            stop = min((first + count) * size, end)
-            piece = buffer[position - offset : stop - offset]
-            if fs_block is None:
-                _clear(piece)
-            else:
-                filesystem.readinto(fs_block * size + position - first * size, piece)
-            first += count
-            position = stop
+        node.map.readinto(offset, buffer[: end - offset])
         return end - offset
 
     def read(self, offset: int, size: int) -> bytes | bytearray | memoryview:
@@ -117,16 +103,18 @@ class Ext2Handle(Handle):
 
 
 class InlineHandle(Handle):
-    """An open file whose content is in the inode."""
+    """An open file whose content is in the inode. It may be longer than what is there, by truncate(2): zeros follow."""
 
     __slots__ = ("content",)
+
+    node: Ext2Node
 
     def __init__(self, node: Ext2Node, content: bytes) -> None:
         super().__init__(node)
         self.content = content
 
     def size(self) -> int:
-        return len(self.content)
+        return self.node.size
 
     def readinto(self, offset: int, buffer: memoryview) -> int:
         piece = self.read(offset, len(buffer))
@@ -134,13 +122,10 @@ class InlineHandle(Handle):
         return len(piece)
 
     def read(self, offset: int, size: int) -> bytes:
-        return self.content[offset : offset + max(0, size)] if offset >= 0 else b""
-
-
-def _clear(piece: memoryview) -> None:
-    for start in range(0, len(piece), len(_ZEROS)):
-        part = piece[start : start + len(_ZEROS)]
-        part[:] = _ZEROS[: len(part)]
+        end = min(offset + size, self.node.size)
+        if offset < 0 or offset >= end:
+            return b""
+        return self.content[offset:end].ljust(end - offset, b"\0")
 
 
 def _append(extents: list[Extent], extent: Extent) -> None:

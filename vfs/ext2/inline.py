@@ -7,24 +7,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vfs.api import damaged
-from vfs.ext2 import layout, xattr
+from vfs.ext2 import xattr
 
 if TYPE_CHECKING:
     from vfs.ext2.inode import Ext2Node
 
 
 def content(node: Ext2Node) -> bytes:
-    """The content, as long as the size says. EUCLEAN: the inode holds less."""
-    size = node.size
-    if size <= layout.BLOCK_SIZE:
-        return node.block[:size]
-    found = node.block + rest(node)
-    if size > len(found):
-        raise damaged(f"inode {node.ino}: {size} bytes of inline data, the inode holds {len(found)}")
-    return found[:size]
+    """The content as far as the inode holds it, at most as long as the size says."""
+    held = node.block
+    if node.size > len(held):
+        held += rest(node)
+    return held[: node.size]
 
 
 def rest(node: Ext2Node) -> bytes:
-    """The part behind `i_block`: empty where there is none."""
+    """The part behind `i_block`: empty where there is none. EUCLEAN: damaged attributes."""
     return xattr.inline_value(node) or b""

@@ -60,6 +60,12 @@ class Ext2Node(Node):
     __slots__ = ("_map", "_stat", "extra_isize", "flags", "links", "mode", "raw", "size")
 
     filesystem: Ext2Filesystem
+    raw: bytes
+    mode: int
+    links: int
+    flags: int
+    size: int
+    extra_isize: int
 
     def __init__(self, filesystem: Ext2Filesystem, ino: int, raw: bytes) -> None:
         self.filesystem = filesystem
@@ -79,7 +85,7 @@ class Ext2Node(Node):
         self.mode = mode
         self.links = links
         self.flags = flags
-        # Only files, and with large_dir directories, have the high half: links and the rest never, directories once had an ACL there.
+        # Only files, and with large_dir others, have the high half: directories once had an ACL there.
         if mode & 0o170000 == 0o100000 or filesystem.geometry.incompat & features.LARGE_DIR:
             self.size = size_high << 32 | size_lo
             if size_high >> 31:
@@ -158,14 +164,17 @@ class Ext2Node(Node):
     @property
     def acl_block(self) -> int:
         """The block of extended attributes, 0 for none. `inodes.rst`, "i_file_acl_lo"."""
+        low: int
+        high: int
         low, high = _ACL.unpack_from(self.raw)
         return low if self.filesystem.superblock.creator_os == layout.CREATOR_HURD else high << 32 | low
 
     @property
     def stored_blocks(self) -> int:
         """`i_blocks` as stored, without what is added for inline data; in units of 512 bytes."""
-        low, high = _BLOCKS.unpack_from(self.raw)
-        blocks = low
+        blocks: int
+        high: int
+        blocks, high = _BLOCKS.unpack_from(self.raw)
         if self.filesystem.geometry.ro_compat & features.HUGE_FILE:
             blocks |= high << 32
             if self.flags & layout.FL_HUGE_FILE:

@@ -246,7 +246,7 @@ OLD_FIRST_INO = 11
 
 
 class DirEntry(Structure):
-    """`directory.rst`, "Linear (Classic) Directories". Without the feature filetype the last byte is the name length's high one."""
+    """`directory.rst`, "Linear (Classic) Directories". Without the feature filetype the last byte is name_len's high one."""
 
     inode: int = at(0, "I")
     rec_len: int = at(4, "H")
@@ -263,7 +263,7 @@ DIRENT_TYPES = (0, 8, 4, 2, 6, 1, 12, 10) + (0,) * 248
 
 
 class HashRoot(Structure):
-    """`directory.rst`, "Hash Tree Directories", struct dx_root: block 0 of an indexed directory, which begins as `.` and `..` do."""
+    """`directory.rst`, "Hash Tree Directories", struct dx_root: block 0, which begins with `.` and `..`."""
 
     reserved: int = at(0x18, "I")
     hash_version: int = at(0x1C, "B")

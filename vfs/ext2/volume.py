@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import errno
 import stat
+from collections.abc import Iterator
 
 from vfs.api import Extent, Filesystem, Node, StatFs, Storage, damaged, fail
 from vfs.ext2 import features, layout, report
 from vfs.ext2.cache import Cache
+from vfs.ext2.directory import Decoded
 from vfs.ext2.extents import ExtentNode
 from vfs.ext2.inode import Ext2Node
+from vfs.ext2.journal import Overlay, replay_map
 from vfs.ext2.layout import GroupDescriptor, GroupDescriptorHigh, Superblock
 from vfs.ext2.superblock import Geometry, derive, read_superblock
 
@@ -20,13 +23,15 @@ CACHE_BYTES = 6 << 20
 """Of each of the two caches of raw bytes (blocks, pieces of inode tables); up to twice that is held."""
 TABLE_PIECE = 16 << 10
 """Inode tables are read this much at once: neighbours are asked for next."""
+AHEAD = 64 << 10
+"""At most this much of a directory is read at once."""
 NODES_KEPT = 4096
+PIECES_KEPT = 64
+"""Decoded blocks of directories: a front end lists a block in several requests."""
 EXTENT_NODES_KEPT = 64
 
 _TABLE_LO = GroupDescriptor.pick("inode_table_lo")
 _TABLE_HI = GroupDescriptorHigh.pick("inode_table_hi")
-
-Overlay = dict[int, bytes]
 
 
 class Ext2Filesystem(Filesystem):
@@ -45,6 +50,8 @@ class Ext2Filesystem(Filesystem):
         self.blocks_count = geometry.blocks_count
         self.has_filetype = bool(geometry.incompat & features.FILETYPE)
         self._blocks: Cache[int, bytes] = Cache(CACHE_BYTES // self.block_size)
+        self._ahead = max(1, AHEAD // self.block_size)
+        self.decoded: Cache[tuple[int, int], Decoded] = Cache(PIECES_KEPT)
         self._piece = max(TABLE_PIECE, self.block_size)
         self._pieces: Cache[int, bytes] = Cache(CACHE_BYTES // self._piece)
         self._tables: dict[int, int] = {}
@@ -58,34 +65,97 @@ class Ext2Filesystem(Filesystem):
                 self.superblock.orphan_file_inum,
             }
         )
-        # Blocks whose content is not the storage's: the replayed journal's.
-        self.overlay: Overlay = {}
+        # Blocks whose content is not where they are: what the journal has of them.
+        self.overlay = Overlay()
+        if geometry.incompat & features.RECOVER and geometry.compat & features.HAS_JOURNAL:
+            self._replay(position)
+
+    def _replay(self, position: int | None) -> None:
+        overlay = replay_map(self)
+        self._forget()
+        self.overlay = overlay
+        # The superblock may be among what was replayed. Its features are those that the image was opened by.
+        start = layout.SUPERBLOCK_OFFSET if position is None else position * 1024
+        number, inside = divmod(start, self.block_size)
+        if number in overlay:
+            again = Superblock.unpack(self.read(number, 1), inside)
+            if again.magic == layout.MAGIC:
+                derived = derive(again, position)
+                if derived.incompat | features.RECOVER == self.geometry.incompat and derived.block_size == self.block_size:
+                    self.superblock = again
+
+    def _forget(self) -> None:
+        for cache in (self._blocks, self._pieces, self.decoded, self.extent_nodes, self._nodes):
+            cache.clear()
+        self._tables.clear()
 
     # ---------------------------------------------------------------- the door to the storage
 
-    def block(self, number: int) -> bytes:
-        """One block of metadata, through the cache. EUCLEAN: not in the file system; EIO: not in the storage."""
+    def block(self, number: int, ahead: int = 1) -> bytes:
+        """One block of metadata, through the cache; when it must be read, so are some of the *ahead* blocks from it on, which the
+        caller wants next. EUCLEAN: not in the file system; EIO: not in the storage."""
         found = self._blocks.get(number)
         if found is None:
-            found = self.read(number, 1)
+            found = self._read_ahead(number, min(ahead, self._ahead)) if ahead > 1 else self.read(number, 1)
             self._blocks.put(number, found)
         return found
+
+    def _read_ahead(self, number: int, count: int) -> bytes:
+        size = self.block_size
+        try:
+            raw = self.read(number, count)
+        except OSError:  # Not all of them can be had; the first perhaps can.
+            return self.read(number, 1)
+        for index in range(1, count):
+            self._blocks.put(number + index, raw[index * size : (index + 1) * size])
+        return raw[:size]
 
     def read(self, number: int, count: int) -> bytes:
         """*count* blocks from *number*, as the replayed journal has them; not kept."""
         if not self.first_valid <= number <= self.blocks_count - count:
             raise damaged(f"blocks {number} to {number + count - 1} are outside the file system of {self.blocks_count}")
         size = self.block_size
+        if self.overlay and any(block in self.overlay for block in range(number, number + count)):
+            raw = bytearray(count * size)
+            self.readinto(number * size, memoryview(raw))
+            return bytes(raw)
         return self.storage.read(number * size, count * size)
 
     def readinto(self, offset: int, buffer: memoryview) -> None:
-        """Fill *buffer* with content from byte *offset* of the volume. EIO: the storage ends before."""
-        if self.storage.readinto(offset, buffer) != len(buffer):
-            fail(errno.EIO, f"{self.storage.name}: ends inside bytes {offset} to {offset + len(buffer)}")
+        """Fill *buffer* with content from byte *offset* of the volume on, as the replayed journal has it. EIO."""
+        for start, stop, number in self._split(offset, len(buffer)):
+            piece = buffer[start - offset : stop - offset]
+            if number is not None:
+                inside = start - number * self.block_size
+                piece[:] = self.overlay.content(number)[inside : inside + stop - start]
+            elif self.storage.readinto(start, piece) != stop - start:
+                fail(errno.EIO, f"{self.storage.name}: ends inside bytes {start} to {stop}")
 
     def extents(self, offset: int, length: int) -> list[Extent]:
-        """Where these bytes of the volume lie; see `Storage.extents`."""
-        return self.storage.extents(offset, length)
+        """Where these bytes of the volume lie; see `Storage.extents`. What only the journal has can only be read."""
+        found: list[Extent] = []
+        for start, stop, number in self._split(offset, length):
+            if number is None:
+                found += self.storage.extents(start, stop - start)
+            else:
+                found.append(Extent(start, stop - start))
+        return found
+
+    def _split(self, offset: int, length: int) -> Iterator[tuple[int, int, int | None]]:
+        """A range of bytes, cut into (start, stop, block of the overlay or `None`)."""
+        end = offset + length
+        overlay, size = self.overlay, self.block_size
+        start = offset
+        if overlay:
+            for number in range(offset // size, -(-end // size)):
+                if number in overlay:
+                    first, last = max(offset, number * size), min(end, (number + 1) * size)
+                    if start < first:
+                        yield start, first, None
+                    yield first, last, number
+                    start = last
+        if start < end:
+            yield start, end, None
 
     @property
     def first_valid(self) -> int:
@@ -142,13 +212,18 @@ class Ext2Filesystem(Filesystem):
 
     @property
     def _root(self) -> Ext2Node:
-        node = self.node(layout.ROOT_INO)
+        try:
+            node = self.node(layout.ROOT_INO)
+        except OSError as error:
+            if error.errno != errno.ESTALE:
+                raise
+            raise damaged("inode 2: the root is not in use") from None
         if not stat.S_ISDIR(node.mode):
             raise damaged("inode 2: the root is no directory")
         return node
 
     def node(self, ino: int) -> Ext2Node:
-        """The node of an inode number that an entry or a stat has told. ESTALE: not in use; EUCLEAN: no such number, or damaged."""
+        """The node of an inode number that an entry or a stat told. ESTALE: not in use; EUCLEAN: damaged, or no such number."""
         found = self._nodes.get(ino)
         if found is None:
             if (ino < self.geometry.first_ino and ino != layout.ROOT_INO) or ino in self._reserved:
@@ -195,8 +270,7 @@ class Ext2Filesystem(Filesystem):
         return report.details(self)
 
     def close(self) -> None:
-        for cache in (self._blocks, self._pieces, self._nodes):
-            cache.clear()  # type: ignore[attr-defined]
+        self._forget()
         self.storage.close()
 
 
