@@ -20,7 +20,7 @@ class Every(Options):
     mode: int | None = option(octal, "permission bits")
     room: int | None = option(size, "a size")
     label: str | None = option(string, "a text")
-    holes: list[str] = option(string, "a path", name="except", many=True)
+    holes: list[str] = option(string, "a path", name="except", many=True)  # noqa: RUF009
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,12 @@
 Everything of `vfs.api` can be had from here. `import vfs` itself imports nothing: a name is fetched when it is first used.
 """
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # what `typing` has; importing that takes as long as all the rest
 if TYPE_CHECKING:
     from vfs.api import *  # noqa: F403
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     # Names with underscores are Python's own questions (`__path__`, `__wrapped__`), not worth an import.
     if not name.startswith("_"):
         import vfs.api

@@ -59,7 +59,7 @@ class VfsFileSystem(AbstractFileSystem):  # type: ignore[misc]
             if image or target_protocol in (None, "file", "local"):
                 self._filesystem = undo.enter_context(open_image(image or fo, type, options)).filesystem
             else:
-                file = fsspec.open(fo, "rb", protocol=target_protocol, **(target_options or {})).open()
+                file = fsspec.open(fo, "rb", protocol=target_protocol, **(target_options or {}))
                 storage = undo.enter_context(_RemoteStorage(file, fo))
                 mounted = mount(storage, type, options)
                 undo.enter_context(mounted)
@@ -190,13 +190,14 @@ class _Reader(io.BufferedReader):
 
 
 class _RemoteStorage(Storage):
-    """A file of another fsspec file system, which has one position for all."""
+    """A file (an `OpenFile`) of another fsspec file system, opened here; it has one position for all."""
 
     def __init__(self, file: Any, name: str) -> None:
         self.name = name
-        self._file = file
+        self._owner = file  # with it goes its file system, which would close what it has open
+        self._file = file.open()
         self._lock = threading.Lock()
-        self.size = file.seek(0, os.SEEK_END)
+        self.size = self._file.seek(0, os.SEEK_END)
 
     def readinto(self, offset: int, buffer: memoryview) -> int:
         done = 0
