@@ -31,8 +31,7 @@ _slow = ctypes.CDLL(None)
 _readv_long, _writev_long = _slow.process_vm_readv, _slow.process_vm_writev
 for _function in (_readv, _writev, _readv_long, _writev_long):
     _function.restype = ctypes.c_ssize_t
-for _function in (libc.held.process_vm_readv, libc.held.process_vm_writev):
-    _function.restype = ctypes.c_ssize_t
+libc.held.process_vm_readv.restype = ctypes.c_ssize_t
 
 # Where a bytes object keeps its bytes (CPython); tested.
 _BYTES = bytes.__basicsize__ - 1
@@ -67,24 +66,14 @@ def _take() -> _Buffer:
         return _new_buffer()
 
 
-def _failure(number: int) -> Exception:
-    if number == errno.EPERM:
-        return Unreadable()
-    return OSError(number, os.strerror(number))
-
-
-def _why(tid: int, address: int, writing: bool = False) -> Exception:
-    """The reason why a byte there can't be had: the call once more, for its errno."""
+def _why(tid: int, address: int) -> Exception:
+    """The reason why bytes there can't be had: reading one, for its errno.  What can be read can't be written."""
     byte = ctypes.c_char()
     local = (ctypes.c_ulonglong * 2)(ctypes.addressof(byte), 1)
     remote = (ctypes.c_ulonglong * 2)(address, 1)
-    function = libc.held.process_vm_writev if writing else libc.held.process_vm_readv
-    ctypes.set_errno(0)
-    # A write would change the byte: ask with a length of zero, which finds the process and its permission.
-    if writing:
-        local[1] = remote[1] = 0
-    result = function(tid, local, _one, remote, _one, _none)
-    return _failure(ctypes.get_errno() if result < 0 else errno.EFAULT)
+    result = libc.held.process_vm_readv(tid, local, _one, remote, _one, _none)
+    number = ctypes.get_errno() if result < 0 else errno.EFAULT
+    return Unreadable() if number == errno.EPERM else OSError(number, os.strerror(number))
 
 
 def demand_access(tid: int) -> None:
@@ -180,7 +169,7 @@ def write_some(tid: int, address: int, data: bytes, start: int = 0, size: int | 
     function = _writev if size < _LONG else _writev_long
     count = _transfer(function, tid, id(data) + _BYTES + start, address, size)
     if count < 0:
-        raise _why(tid, address, writing=True)
+        raise _why(tid, address)
     return count
 
 
