@@ -57,7 +57,7 @@ _ATTRIBUTES = (
 class Ext2Node(Node):
     """One inode. ESTALE: not in use; EUCLEAN: damaged."""
 
-    __slots__ = ("_map", "_stat", "extra_isize", "flags", "links", "mode", "raw", "size")
+    __slots__ = ("_map", "_stat", "extra_isize", "flags", "has_body", "links", "mode", "raw", "size")
 
     filesystem: Ext2Filesystem
     raw: bytes
@@ -66,6 +66,7 @@ class Ext2Node(Node):
     flags: int
     size: int
     extra_isize: int
+    has_body: bool
 
     def __init__(self, filesystem: Ext2Filesystem, ino: int, raw: bytes) -> None:
         self.filesystem = filesystem
@@ -94,7 +95,9 @@ class Ext2Node(Node):
             self.size = size_lo
         if extra & 3 or extra > filesystem.geometry.inode_size - layout.OLD_INODE_SIZE:
             raise damaged(f"inode {ino}: extra_isize {extra} in an inode of {filesystem.geometry.inode_size} bytes")
-        self.extra_isize = extra
+        # A larger inode that claims no extra fields has them all, as Linux takes it, but then no attributes behind them.
+        self.has_body = bool(extra)
+        self.extra_isize = extra or filesystem.extra_isize
         self._map: BlockMap | None = None
         self._stat: _StatFields | None = None
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from vfs.api import CERTAIN, LIKELY, NO, Filesystem, Module, Options, Source, Storage, fail, option
-from vfs.api.options import number
+from vfs.api.options import flag, number
 
 
 @dataclass
@@ -15,6 +15,8 @@ class ExtOptions(Options):
     """Options of an ext2 mount."""
 
     sb: int | None = option(number, "position of the superblock to use, in units of 1 KiB, as mount(8) counts")
+    noload: bool = option(flag, "do not show what the journal holds")
+    norecovery: bool = option(flag, "the same as noload")
 
 
 class Ext2Module(Module):
@@ -47,4 +49,4 @@ class Ext2Module(Module):
             fail(errno.EINVAL, "ext2: wants an image file or a block device")
         from vfs.ext2.volume import Ext2Filesystem
 
-        return Ext2Filesystem(source, options.sb)
+        return Ext2Filesystem(source, options.sb, load=not (options.noload or options.norecovery))

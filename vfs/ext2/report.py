@@ -152,7 +152,9 @@ def _state(filesystem: Ext2Filesystem) -> str:
     """Whether it was unmounted, and what of it cannot be seen."""
     s, geometry = filesystem.superblock, filesystem.geometry
     said = []
-    if geometry.incompat & features.RECOVER:
+    if geometry.incompat & features.RECOVER and not filesystem.loaded:
+        said.append("not unmounted; what the journal holds is not shown")
+    elif geometry.incompat & features.RECOVER:
         overlay = filesystem.overlay
         said.append(f"not unmounted; {overlay.transactions} transactions of the journal are shown, {len(overlay)} blocks")
     elif s.state & layout.STATE_CLEAN:

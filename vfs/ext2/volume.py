@@ -16,7 +16,7 @@ from vfs.ext2.directory import Decoded
 from vfs.ext2.extents import ExtentNode
 from vfs.ext2.inode import Ext2Node
 from vfs.ext2.journal import Overlay, replay_map
-from vfs.ext2.layout import GroupDescriptor, GroupDescriptorHigh, Superblock
+from vfs.ext2.layout import GroupDescriptor, GroupDescriptorHigh, Inode, Superblock
 from vfs.ext2.superblock import Geometry, derive, read_superblock
 
 CACHE_BYTES = 6 << 20
@@ -40,7 +40,7 @@ class Ext2Filesystem(Filesystem):
     type = "ext2"
     stable_numbers = True
 
-    def __init__(self, storage: Storage, position: int | None = None) -> None:
+    def __init__(self, storage: Storage, position: int | None = None, load: bool = True) -> None:
         super().__init__()
         self.storage = storage
         self.superblock: Superblock = read_superblock(storage, position)
@@ -48,6 +48,7 @@ class Ext2Filesystem(Filesystem):
         geometry = self.geometry
         self.block_size = geometry.block_size
         self.blocks_count = geometry.blocks_count
+        self.extra_isize = Inode.SIZE - layout.OLD_INODE_SIZE if geometry.inode_size > layout.OLD_INODE_SIZE else 0
         self.has_filetype = bool(geometry.incompat & features.FILETYPE)
         self._blocks: Cache[int, bytes] = Cache(CACHE_BYTES // self.block_size)
         self._ahead = max(1, AHEAD // self.block_size)
@@ -67,7 +68,8 @@ class Ext2Filesystem(Filesystem):
         )
         # Blocks whose content is not where they are: what the journal has of them.
         self.overlay = Overlay()
-        if geometry.incompat & features.RECOVER and geometry.compat & features.HAS_JOURNAL:
+        self.loaded = load
+        if load and geometry.incompat & features.RECOVER and geometry.compat & features.HAS_JOURNAL:
             self._replay(position)
 
     def _replay(self, position: int | None) -> None:

@@ -99,8 +99,7 @@ def _body(node: Ext2Node) -> Place | None:
     """The list in the inode, behind its fields; `None`: there is none."""
     raw = node.raw
     start = layout.OLD_INODE_SIZE + node.extra_isize
-    # The body has no attributes before the extra fields have a size.
-    if not node.extra_isize or start + layout.XATTR_INODE_HEAD > node.filesystem.geometry.inode_size:
+    if not node.has_body or start + layout.XATTR_INODE_HEAD > node.filesystem.geometry.inode_size:
         return None
     if int.from_bytes(raw[start : start + 4], "little") != layout.XATTR_MAGIC:
         return None
