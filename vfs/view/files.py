@@ -1,13 +1,14 @@
 """Open virtual files: the real descriptors that stand for them in the processes of a view.
 
-An open virtual file is a **placeholder**: for a directory a real, empty, already removed directory; for everything else a memfd of
-the file's size. The kernel then does dup, fork, exec, fcntl, SCM_RIGHTS, close and the file position by itself, and `close` is
+An open virtual file is a **placeholder**: for a directory a real, empty, already removed directory; for everything else a memfd
+of the file's size. The kernel then does dup, fork, exec, fcntl, SCM_RIGHTS, close and the file position by itself, and `close` is
 never trapped. Which file a descriptor stands for, its name in /proc/PID/fd tells: it carries a number of ours. So no table of
 descriptors is kept, and nothing needs to be told when one is closed.
 
 Two ranges of descriptor numbers, which the filter can tell apart:
 
-* from `READY`: the memfd holds the content: reads, mmap and exec are the kernel's, at native speed; fstat and the like are trapped;
+* from `READY`: the memfd holds the content: reads, mmap and exec are the kernel's, at native speed; fstat and the like are
+  trapped;
 * from `LAZY`: it is a hole of the right size: reads are trapped and answered from the module. It is filled when the kernel itself
   has to see the content (mmap, sendfile, splice, dup2 to a low number).
 
@@ -243,6 +244,7 @@ class OpenFiles:
 
     def copy_content(self, placeholder: Placeholder, descriptor: int) -> None:
         content, size = placeholder.content(), placeholder.size
+        os.fchmod(descriptor, 0o600)  # it has the file's mode, which may forbid us to write
         writer = os.open(b"/proc/self/fd/%d" % descriptor, os.O_RDWR | os.O_CLOEXEC)
         try:
             if size <= CHUNK:
@@ -304,7 +306,8 @@ class OpenFiles:
     def give(
         self, call: Call, placeholder: Placeholder, descriptor: int, cloexec: bool, answer: bool = True, least: int = 0
     ) -> int:
-        """Install our *descriptor* at a free high number of the task, not below *least*; with *answer* that is the call's result."""
+        """Install our *descriptor* at a free high number of the task, not below *least*; with *answer* that is the call's
+        result."""
         whole = placeholder.dentry.kind == DIRECTORY or placeholder.filled or not placeholder.size
         low, top = (READY, LAZY) if whole else (LAZY, TOP)
         number = self.free_number(call.tid, max(low, least), top)

@@ -30,7 +30,8 @@ DIRECTORY, REGULAR, LINK = stat.S_IFDIR, stat.S_IFREG, stat.S_IFLNK
 
 
 class Dentry:
-    """One name of a virtual node, at one path of the view. *parent* is `None` for a mount's root; *kind* is the type in `st_mode`."""
+    """One name of a virtual node, at one path of the view. *parent* is `None` for a mount's root; *kind* is the type in
+    `st_mode`."""
 
     __slots__ = ("kind", "mount", "name", "node", "packed_stat", "packed_statx", "parent", "path")
 
@@ -73,7 +74,8 @@ class Located(NamedTuple):
 class HostDirectories:
     """Directory strings of the host whose walk met no mount, with the canonical directory that they lead to.
 
-    The outside may change them, so an entry is believed for `LIFETIME` seconds; the view's own renames, links and mounts drop all.
+    The outside may change them, so an entry is believed for `LIFETIME` seconds; the view's own renames, links and mounts drop
+    all.
     """
 
     LIFETIME = 1.0

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from vfs.view.calls import changes, descriptors, directories, execute, identity, opening, paths, sockets
 from vfs.view.calls import mount as mounting
@@ -31,11 +32,12 @@ class View:
         self.tasks = Tasks(files)
         self.names = Names(self.mounts, self.tasks)
         self.detached: list[Mount] = []
-        self.processes: Iterable[int] = ()
+        self.pids: Callable[[], Iterable[int]] = lambda: ()
+        """The processes of the view; set when it has started."""
         self.table = CallTable()
         for subject in SUBJECTS:
             subject.install(self.table, self)
-        self.table.filter.refuse(38, *UNSEEN)
+        self.table.filter.refuse(errno.ENOSYS, *UNSEEN)
 
     def log(self, line: str) -> None:
         if self.debug:
@@ -63,10 +65,6 @@ class View:
                 if placeholder is not None and placeholder.number in ours:
                     return pid
         return None
-
-    def pids(self) -> Iterable[int]:
-        """The processes of the view."""
-        raise NotImplementedError
 
     def held_by(self, pid: int) -> Iterable[bytes]:
         """The names of all that a process holds: cwd, program, descriptors, mappings."""

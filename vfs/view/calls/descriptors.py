@@ -79,8 +79,8 @@ class Descriptors:
                 os.close(descriptor)
 
     def copy_out(self, call: Call, content: Handle, address: int, length: int, offset: int, partly: bool) -> int:
-        """Copy *length* bytes of the file to *address*, in chunks; short at the end of the file, or where memory ends. EFAULT when
-        nothing at all could be written."""
+        """Copy *length* bytes of the file to *address*, in chunks; short at the end of the file, or where memory ends. EFAULT
+        when nothing at all could be written."""
         done = 0
         while done < length:
             piece = content.read(offset + done, min(CHUNK, length - done))

@@ -59,7 +59,8 @@ class Directories:
             os.close(descriptor)
 
     def records(self, dentry: Dentry, position: int, room: int) -> tuple[bytes, int]:
-        """Directory records from *position* that fit into *room* bytes, and the position after them. EINVAL: not even one fits."""
+        """Directory records from *position* that fit into *room* bytes, and the position after them. EINVAL: not even one
+        fits."""
         parts: list[bytes] = []
         used = 0
         pack = structs.pack_dirent64

@@ -2,8 +2,8 @@
 
 A virtual ELF file is executed from its memfd, under its own name: a directory of ours with a link `NAME -> our descriptor of the
 memfd` becomes a descriptor of the task, and the task itself calls execveat(that, NAME). NAME is the tail of the string that
-the task gave, so nothing is written into its memory, and `comm` is right. Where the ELF interpreter (ld.so) is virtual too, a copy
-of the program names our descriptor of the interpreter.
+the task gave, so nothing is written into its memory, and `comm` is right. Where the ELF interpreter (ld.so) is virtual too, a
+copy of the program names our descriptor of the interpreter.
 
 A `#!` line the kernel would resolve on the host, so its work is done here: the arguments are built in a fresh page of the task,
 and the task calls execve on the interpreter, which is trapped again.

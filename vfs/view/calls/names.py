@@ -33,7 +33,8 @@ def named(
         following = follow
         if flags is not None:
             following = not arguments[flags] & AT_SYMLINK_NOFOLLOW
-            if arguments[flags] & AT_EMPTY_PATH and is_empty(call, arguments[path]):
+            # utimensat takes a null name without the flag.
+            if not arguments[path] or (arguments[flags] & AT_EMPTY_PATH and is_empty(call, arguments[path])):
                 return with_descriptor(view, call, directory, action)
         try:
             dentry = find(call, directory, call.string(path), following)
@@ -76,6 +77,18 @@ def redirect(view: View, call: Call, path: int, dirfd: int | None, host: bytes) 
         result = stopped.syscall(call.name, *arguments)
         stopped.syscall("munmap", address, size)
         return stopped.finish(result)
+
+
+def redirect_unwatched(view: View, call: Call, path: int, dirfd: int | None, host: bytes) -> int:
+    """As `redirect`, for a call that may wait for long (opening a fifo): the task makes it alone, and keeps the page with the
+    name."""
+    with call.stop() as stopped:
+        address, _ = stopped.scratch(lambda _: host + b"\0")
+        arguments = [*call.args[:5], view.table.filter.cookie]
+        arguments[path] = address
+        if dirfd is not None:
+            arguments[dirfd] = AT_FDCWD
+        return stopped.again(call.nr, arguments)
 
 
 def refuse(number: int) -> Action:

@@ -8,7 +8,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from vfs.api import fail
-from vfs.view.calls.names import redirect
+from vfs.view.calls.names import redirect, redirect_unwatched
 from vfs.view.calls.table import CallTable
 from vfs.view.kernel import structs
 from vfs.view.kernel.abi import AT_FDCWD, RESOLVE_BENEATH, RESOLVE_IN_ROOT, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV
@@ -51,7 +51,8 @@ class Opening:
         try:
             place = view.names.search(call, directory, name, follow)
         except Elsewhere as elsewhere:
-            return redirect(view, call, path, dirfd, elsewhere.path)
+            send = redirect if opens_at_once(elsewhere.path) else redirect_unwatched
+            return send(view, call, path, dirfd, elsewhere.path)
         except OSError as error:
             if error.errno == errno.ENOENT and flags & os.O_CREAT and view.names.parent_of(call, directory, name):
                 fail(errno.EROFS)
@@ -63,7 +64,7 @@ class Opening:
         self.check(place, flags)
         special = self.special(place) if not flags & os.O_PATH else None
         if special is not None:
-            return redirect(view, call, path, dirfd, special)
+            return redirect_unwatched(view, call, path, dirfd, special)
         return view.files.open(call, place, flags)
 
     def check(self, dentry: Dentry, flags: int) -> None:
@@ -114,6 +115,15 @@ class Opening:
                 fail(errno.EACCES)
             return host_device(dentry.kind, dentry.stat().rdev)
         return None
+
+
+def opens_at_once(path: bytes) -> bool:
+    """Whether opening a host path cannot wait for anybody, as a fifo or a terminal may."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return True
+    return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
 
 
 def host_device(kind: int, rdev: int) -> bytes:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
-import resource
 import sys
 from collections.abc import Sequence
 
@@ -50,18 +50,17 @@ def run(command: list[str], debug: bool = False) -> int:
     """Run *command* in a new view; its exit status, 128+n when signal n ended it. OSError: no view can be had here."""
     from vfs.view.files import OpenFiles
     from vfs.view.kernel import loop, start
+    from vfs.view.kernel.processes import descendants
     from vfs.view.view import View
 
-    files = OpenFiles()
-    view = View(files, debug)
+    view = View(OpenFiles(), debug)
     try:
         tree = start.launch(view.table.filter, command)
-        view.pids = tree.pids
-        # One descriptor for each cached file. Raised after the start, so that the tree keeps its own limit.
-        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        view.pids = lambda: descendants(tree.guardian)
         loop.serve(tree.listener, loop.table(view.table.handlers))
         return tree.wait()
+    except start.CannotStart as error:
+        raise OSError(errno.ENOSYS, str(error)) from None
     finally:
         view.close()
 
