@@ -1,0 +1,198 @@
+# ruff: noqa: E501 (a script reads best on one line)
+"""mount and umount in a view: tables, nesting, what is busy, what is refused; the life of a view."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from fixtures.ext import image
+from tests.command import unprivileged
+
+UMVIEW = Path(sys.executable).parent / "umview"
+
+
+def view(script: str, *arguments: object, prefix: list[str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a bash script in a view; $1, $2 … are the arguments."""
+    command = [*(prefix or []), UMVIEW, "bash", "-c", script, "script", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, cwd="/")
+
+
+def shown(script: str, *arguments: object) -> str:
+    """What a script prints when all is well."""
+    done = view(script, *arguments)
+    assert (done.returncode, done.stderr) == (0, ""), done
+    return done.stdout
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    (tmp_path / "mnt").mkdir()
+    return tmp_path / "mnt"
+
+
+DISK = "ext4_4k"
+
+
+def test_tables_tell_of_it(place: Path) -> None:
+    out = shown(
+        'mount -t umfuseext2 -o ro,nosuid "$1" "$2"; tail -n1 /proc/mounts; tail -n1 /proc/self/mountinfo; tail -n1 /etc/mtab;'
+        'findmnt -n -o SOURCE,FSTYPE,OPTIONS "$2"; mountpoint "$2"; mountpoint -d "$2"; stat -c "%Hd:%Ld" "$2"; df --output=target "$2"',
+        image(DISK),
+        place,
+    )
+    lines = out.splitlines()
+    assert lines[0] == lines[2] == f"{image(DISK)} {place} umfuseext2 ro,nosuid 0 0"
+    fields = lines[1].split()
+    assert fields[3:] == ["/", str(place), "ro,nosuid", "-", "umfuseext2", str(image(DISK)), "ro"]
+    assert lines[3].split() == [str(image(DISK)), "umfuseext2", "ro,nosuid"]
+    assert lines[4] == f"{place} is a mountpoint"
+    assert lines[5] == lines[6] == fields[2]
+    assert lines[8] == str(place)
+
+
+def test_umount_shows_what_was_there_before(place: Path) -> None:
+    (place / "below").touch()
+    script = 'mount -t umfuseext2 -o ro "$1" "$2"; ls "$2" | grep below; umount "$2"; ls "$2"'
+    assert shown(script, image(DISK), place) == "below\n"
+
+
+@pytest.mark.parametrize(
+    "use",
+    ["exec 7<$2/docs", "cd $2/docs", "exec 7<$2/README", "sleep 9 < $2/README & sleep 0.1"],
+)
+def test_busy(place: Path, use: str) -> None:
+    done = view(
+        f'mount -t umfuseext2 -o ro "$1" "$2"; {use}; umount "$2"; echo $?; umount -l "$2"; echo $?; kill %1 2>/dev/null; ls "$2"',
+        image(DISK),
+        place,
+    )
+    assert done.stdout == "32\n0\n"
+    assert "in use by process" in done.stderr
+
+
+def test_not_busy_after_use(place: Path) -> None:
+    out = shown(
+        'mount -t umfuseext2 -o ro "$1" "$2"; cat "$2/README" >/dev/null; ls -R "$2" >/dev/null; (cd "$2/docs"); umount "$2"; echo $?',
+        image(DISK),
+        place,
+    )
+    assert out == "0\n"
+
+
+def test_a_mount_in_a_mount_and_an_image_in_an_image(tmp_path: Path, place: Path) -> None:
+    tree, outer = tmp_path / "tree", tmp_path / "outer.img"
+    (tree / "empty").mkdir(parents=True)
+    (tree / "inner.img").write_bytes(image("ext4_1k").read_bytes())
+    with outer.open("wb") as file:
+        file.truncate(32 << 20)
+    subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", tree, outer], check=True, timeout=60)
+    script = """
+        mount -t umfuseext2 -o ro "$1" "$2" && cd "$2" && mount -t umfuseext2 -o ro inner.img empty || exit
+        ls -R empty | sha256sum; cd empty/docs; /bin/pwd; ls ../../inner.img; cd ..; ls -d ../lost+found
+        cd /; umount "$2"; echo $?; umount "$2/empty"; umount "$2"; echo $?; ls -A "$2" | wc -l
+    """
+    done = view(script, outer, place)
+    lines = done.stdout.splitlines()
+    alone = shown(
+        'cd /; mount -t umfuseext2 -o ro "$1" "$2"; cd "$2/.."; ls -R mnt | sed "s/^mnt/empty/" | sha256sum',
+        image("ext4_1k"),
+        place,
+    )
+    assert lines == [alone.strip(), f"{place}/empty/docs", "../../inner.img", "../lost+found", "32", "0", "0"]
+    assert done.stderr.splitlines()[0].endswith(f"busy: the mount on {place}/empty depends on it")
+
+
+def test_a_later_mount_hides_an_earlier_one(place: Path) -> None:
+    script = """
+        mount -t umfuseext2 -o ro "$1" "$3"; mount -t umfuseext2 -o ro "$2" "$3/docs"; mount -t umfuseext2 -o ro "$2" "$3"
+        ls -d "$3"/docs; umount "$3"; ls -d "$3"/docs; umount "$3/docs"; umount "$3"
+    """
+    done = view(script, image(DISK), image("symlinks"), place)
+    assert done.stdout == f"{place}/docs\n" and done.stderr == f"ls: cannot access '{place}/docs': No such file or directory\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "sentence"),
+    [
+        (["-o", "ro,colour=red", "IMAGE"], 32, "unknown option 'colour' (known: "),
+        (["-o", "ro,sb=x", "IMAGE"], 32, "option 'sb' wants a whole number, not 'x'"),
+        (["-o", "rw+", "IMAGE"], 32, "only reads"),
+        (["-o", "ro", "/etc/passwd"], 32, ""),
+        (["-o", "ro", "/nowhere.img"], 32, "No such file or directory"),
+        (["-o", "ro", "/etc"], 32, "directory"),
+    ],
+)
+def test_refusals_name_the_reason(place: Path, arguments: list[str], status: int, sentence: str) -> None:
+    words = [str(image(DISK)) if word == "IMAGE" else word for word in arguments]
+    done = view('mount -t umfuseext2 "${@:2}" "$1"', place, *words)
+    assert done.returncode == status
+    first = done.stderr.splitlines()[0]
+    assert first.startswith(f"umview: {place}: {words[-1]}: ") and sentence in first
+
+
+def test_not_on_a_file_nor_on_nothing(place: Path) -> None:
+    (place / "file").touch()
+    done = view('mount -t umfuseext2 -o ro "$1" "$2/file"; mount -t umfuseext2 -o ro "$1" "$2/none"', image(DISK), place)
+    assert "a directory can only be mounted on a directory" in done.stderr
+    assert done.returncode != 0
+
+
+def test_noexec_and_nodev(place: Path) -> None:
+    script = 'mount -t umfuseext2 -o ro,noexec,nodev "$1" "$2"; [ -x "$2/bin/script" ]; echo $?; head -c1 "$2/dev/null"; echo $?'
+    done = view(script, image(DISK), place)
+    assert done.stdout == "1\n1\n"
+
+
+def test_as_an_ordinary_user() -> None:
+    done = view(
+        'id -u; mount -t umfuseext2 -o ro "$1" /mnt && ls /mnt | wc -l; umount /mnt; ls -A /mnt | wc -l',
+        image(DISK),
+        prefix=unprivileged(),
+    )
+    uid, inside, outside = done.stdout.split()
+    assert (int(uid) != 0 or os.geteuid() != 0) and int(inside) > 3 and int(outside) == len(os.listdir("/mnt"))
+
+
+@pytest.mark.parametrize(("script", "status"), [("exit 5", 5), ("kill -TERM $$", 143), ("true", 0), ("nosuchcommand", 127)])
+def test_status(script: str, status: int) -> None:
+    assert view(script).returncode == status
+
+
+def test_killed_it_takes_its_tree_along(tmp_path: Path) -> None:
+    script = "setsid sleep 1000 & (sleep 1000 & disown) ; echo $! > $1/pid; touch $1/ready; wait"
+    process = subprocess.Popen([UMVIEW, "bash", "-c", script, "x", tmp_path], start_new_session=True)
+    deadline = time.monotonic() + 20
+    while not (tmp_path / "ready").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    pid = int((tmp_path / "pid").read_text())
+    assert Path(f"/proc/{pid}").exists()
+    process.kill()
+    assert process.wait(10) == -signal.SIGKILL
+    while Path(f"/proc/{pid}").exists():
+        assert time.monotonic() < deadline, "a process of the view lives on"
+        time.sleep(0.01)
+
+
+def test_it_leaves_no_scratch_directory(tmp_path: Path, place: Path) -> None:
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    command = [
+        UMVIEW,
+        "bash",
+        "-c",
+        'mount -t umfuseext2 -o ro "$1" "$2"; cd "$2"; ls -R >/dev/null; ls "$3"',
+        "x",
+        image(DISK),
+        place,
+        tmp_path,
+    ]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30)
+    assert "umview-" in done.stdout
+    assert sorted(os.listdir(tmp_path)) == ["mnt"]
