@@ -14,7 +14,7 @@ from vfs.api.node import Node
 from vfs.api.stack import Image
 from vfs.api.walk import locate
 from vfs.cli.hosttree import DIRECTORY, HostTree
-from vfs.cli.opening import Report, Run, image_arguments, opened
+from vfs.cli.opening import FULL, Report, Run, image_arguments, opened
 from vfs.cli.progress import Progress
 
 # ------------------------------------------------------------------------------------------------------------------ cp
@@ -118,8 +118,19 @@ def _to_directory(source: bytes, node: Node, destination: bytes, report: Report)
 
 
 @contextmanager
+def _filling(destination: bytes) -> Iterator[None]:
+    """When there is no room left, that is said of *destination*."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            raise OSError(error.errno, error.strerror, destination) from error
+        raise
+
+
+@contextmanager
 def _host_tree(top: bytes, keep: bool, report: Report) -> Iterator[HostTree]:
-    with Progress() as progress, HostTree(os.open(top, DIRECTORY), keep, report, progress) as tree:
+    with _filling(top), Progress() as progress, HostTree(os.open(top, DIRECTORY), keep, report, progress) as tree:
         report.before = progress.clear
         yield tree
         for warning in tree.warnings():
@@ -129,7 +140,7 @@ def _host_tree(top: bytes, keep: bool, report: Report) -> Iterator[HostTree]:
 def _to_tar(source: bytes, node: Node, destination: bytes, report: Report) -> None:
     from vfs.cli.tarstream import TarStream
 
-    with Progress() as progress, _tar_output(destination) as out:
+    with _filling(destination), Progress() as progress, _tar_output(destination) as out:
         report.before = progress.clear
         tar = TarStream(out, report, progress)
         tar.add(source, node, b"." if node.stat().is_directory else os.path.basename(source))

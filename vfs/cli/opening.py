@@ -12,6 +12,9 @@ from vfs.api.errors import message
 from vfs.api.stack import Image, open_image
 from vfs.cli.printing import shown
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""Where there is no room for one file there will be none for the next."""
+
 Run = Callable[[argparse.Namespace], int]
 """What a command's function returns: it runs the command and gives its exit code."""
 
@@ -60,7 +63,7 @@ class Report:
         try:
             yield
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            if error.errno in FULL:
                 raise
             self.failed(path, error)
 
