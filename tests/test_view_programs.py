@@ -33,7 +33,7 @@ CASES = {
     "cat": "cat $T/deep/f* $T/big $T/empty | sha256sum; cat $T/none; cat $T/deep; cat $T/loop; cat $T/deep/dangling; cat $T/big/x",
     "sparse": "sha256sum $T/sparse; cp --sparse=auto $T/sparse $O/s; cmp $O/s $T/sparse; du -k $O/s; tar -Scf $O/t -C $T sparse; wc -c $O/t",
     "grep -r": "grep -rc needle $T --exclude=fifo -D skip | sort; grep -rl . $T/deep | sort; grep -c . $T/zeros",
-    "tar c | tar t": 'tar -C $T -c . | tar -tv | tr -s " " | sort; tar -C $T -c --sort=name . | sha256sum',
+    "tar c | tar t": 'tar -C $T -c --sort=name . | tar -tv | tr -s " " | sort; tar -C $T -c --sort=name . | sha256sum',
     "cp -a, diff -r": "cp -a $T $O/copy; rm $O/copy/fifo; diff -r --no-dereference --exclude=fifo $T $O/copy && echo equal",
     "sha256sum": "find $T -type f | sort | xargs -d '\\n' sha256sum",
     "sha256sum, 8 at once": "find $T -type f | sort | xargs -d '\\n' -P8 -n4 sha256sum | sort",

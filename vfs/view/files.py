@@ -172,6 +172,9 @@ class OpenFiles:
         except OSError:  # before Linux 6.3 the flag is not known, and not needed
             writer = os.memfd_create(name, os.MFD_CLOEXEC)
         try:
+            if 0 < placeholder.size <= self.fill_at_open:
+                os.pwrite(writer, placeholder.content().read(0, placeholder.size), 0)
+                self.account(placeholder)
             os.ftruncate(writer, placeholder.size)
             self.dress(writer, placeholder)
             return os.open(b"/proc/self/fd/%d" % writer, os.O_RDONLY | os.O_CLOEXEC)
@@ -220,6 +223,10 @@ class OpenFiles:
         if placeholder.dentry.kind != REGULAR or placeholder.filled or not placeholder.size:
             return
         self.copy_content(placeholder, placeholder.holder)
+        self.account(placeholder)
+
+    def account(self, placeholder: Placeholder) -> None:
+        """It is filled now: count it, and drop the oldest where it becomes too much."""
         placeholder.filled = placeholder.size
         self.cached += placeholder.size
         while self.cached > self.cache_bytes:
@@ -247,10 +254,7 @@ class OpenFiles:
         os.fchmod(descriptor, 0o600)  # it has the file's mode, which may forbid us to write
         writer = os.open(b"/proc/self/fd/%d" % descriptor, os.O_RDWR | os.O_CLOEXEC)
         try:
-            if size <= CHUNK:
-                os.pwrite(writer, content.read(0, size), 0)
-            else:
-                self.copy_ranges(content, writer, size)
+            self.copy_ranges(content, writer, size)
             self.dress(writer, placeholder)
         finally:
             os.close(writer)
@@ -295,8 +299,6 @@ class OpenFiles:
     def open(self, call: Call, dentry: Dentry, flags: int) -> int:
         """Answer an open: a new open file description of the placeholder becomes a descriptor of the task."""
         placeholder = self.placeholder(dentry)
-        if dentry.kind == REGULAR and placeholder.size <= self.fill_at_open:
-            self.fill(placeholder)
         descriptor = os.open(b"/proc/self/fd/%d" % placeholder.holder, flags & KEPT_FLAGS | os.O_CLOEXEC)
         try:
             return self.give(call, placeholder, descriptor, bool(flags & os.O_CLOEXEC))
