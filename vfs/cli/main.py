@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import importlib
 import io
 import os
@@ -61,14 +62,18 @@ def main(arguments: list[str] | None = None) -> int:
     """The entry point of the command `vfs`; *arguments* as in `sys.argv[1:]`."""
     # A reader that has seen enough (`vfs ls … | head`) ends us silently, as it ends every other program.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    _prepare_streams()
     try:
-        return _finish(_run(sys.argv[1:] if arguments is None else arguments))
+        status = _run(sys.argv[1:] if arguments is None else arguments)
+        sys.stdout.flush()  # while its failure can still be told
+        return status
     except KeyboardInterrupt:
         return _complain("vfs: interrupted", 130)
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT) and error.filename is None:
+            # What is still buffered would be tried, and fail, once more when Python ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            error.filename = "standard output"
         return _complain(complaint(error), 1)
     except Exception as error:
         # A mistake of ours, perhaps brought out by a damaged image. A person gets one line, whoever looks for it the traceback.
@@ -110,15 +115,15 @@ def _usage() -> str:
     return "\n".join(lines)
 
 
-def _finish(status: int) -> int:
-    """Write out what is buffered, while its failure (a full disk) can still be told."""
-    try:
-        sys.stdout.flush()
-    except OSError as error:
-        # What is still buffered would be tried, and fail, once more when Python ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise OSError(error.errno, error.strerror, "standard output") from None
-    return status
+def _prepare_streams() -> None:
+    """Make what is printed safe from the locale, and the standard streams from being closed (`vfs ls … >&-`)."""
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+            setattr(sys, name, open(number, "w"))  # noqa: SIM115
+        stream = getattr(sys, name)
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _complain(line: str, status: int) -> int:
