@@ -48,7 +48,7 @@ Result = TypeVar("Result")
 
 
 def failure(error: Exception) -> FUSEError:
-    """What the kernel is told of *error*. Anything but an OSError is a mistake in a module: EIO, and into the log."""
+    """What the kernel is told of *error*. Anything but an OSError is a mistake in a module: EIO, and into the log with it."""
     if isinstance(error, OSError) and error.errno:
         return FUSEError(error.errno)
     log.error("a request failed", exc_info=error)
@@ -228,7 +228,8 @@ class Operations(pyfuse3.Operations):
         try:
             node = directory.child(entry)
             return self._attributes(node, self._nodes.number(node.ino)), node
-        except OSError:
+        except Exception as error:
+            failure(error)
             return name_only_of(entry, max(entry.ino, 0)), None
 
     async def releasedir(self, fh: FileHandleT) -> None:
