@@ -84,12 +84,11 @@ class OddHandle(Handle):
         return found
 
 
+Capture = pytest.CaptureFixture[str]
 NAMES = [b"../../x", b"/etc/x", b"a/b", b"..", b".", b"", b"nul\0byte", b"/"]
 
 
-def taken_out(
-    odd: Odd, kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> tuple[dict[str, bytes | None], list[str]]:
+def taken_out(odd: Odd, kind: str, tmp_path: Path, capsys: Capture) -> tuple[dict[str, bytes | None], list[str]]:
     """Write the tree to a directory or through an archive; what is there then (files with content), and what was said."""
     top = OddNode(Filesystem(), odd)
     out = tmp_path / "cage" / "out"
@@ -117,7 +116,7 @@ both = pytest.mark.parametrize("kind", ["directory", "tar"])
 
 @both
 @pytest.mark.parametrize("name", NAMES)
-def test_names_that_are_none(name: bytes, kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_names_that_are_none(name: bytes, kind: str, tmp_path: Path, capsys: Capture) -> None:
     evil = Odd(children=[(b"inside", Odd(b"evil"))])
     odd = Odd(children=[(b"first", Odd(b"1")), (name, Odd(b"evil")), (b"d", Odd(children=[(name, evil), (b"last", Odd(b"2"))]))])
     found, said = taken_out(odd, kind, tmp_path, capsys)
@@ -127,7 +126,7 @@ def test_names_that_are_none(name: bytes, kind: str, tmp_path: Path, capsys: pyt
 
 
 @both
-def test_types_that_are_none(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_types_that_are_none(kind: str, tmp_path: Path, capsys: Capture) -> None:
     odd = Odd(children=[(b"odd", Odd(b"x", mode=0o070644)), (b"none", Odd(b"x", mode=0o644)), (b"last", Odd(b"1"))])
     found, said = taken_out(odd, kind, tmp_path, capsys)
     assert found == {"last": b"1"}
@@ -137,7 +136,7 @@ def test_types_that_are_none(kind: str, tmp_path: Path, capsys: pytest.CaptureFi
 @both
 @pytest.mark.parametrize("size", [100, 40_000, 3 << 20])
 @pytest.mark.parametrize("fault", ["ends", "short"])
-def test_files_that_fail_midway(fault: str, size: int, kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_files_that_fail_midway(fault: str, size: int, kind: str, tmp_path: Path, capsys: Capture) -> None:
     faulty = Odd(b"y" * size)
     setattr(faulty, fault, size // 2)
     found, said = taken_out(Odd(children=[(b"bad", faulty), (b"last", Odd(b"1"))]), kind, tmp_path, capsys)
@@ -152,9 +151,7 @@ def test_files_that_fail_midway(fault: str, size: int, kind: str, tmp_path: Path
 
 
 @both
-def test_attributes_that_cannot_be_read_do_not_lose_the_file(
-    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_attributes_that_cannot_be_read_do_not_lose_the_file(kind: str, tmp_path: Path, capsys: Capture) -> None:
     odd = Odd(children=[(b"file", Odd(b"content", broken_xattrs=True))])
     found, said = taken_out(odd, kind, tmp_path, capsys)
     assert found == {"file": b"content"}
