@@ -167,7 +167,10 @@ KINDS = [(True, False), (False, False), (True, True), (False, True)]
 
 @pytest.mark.parametrize(("stable", "blocking"), KINDS)
 def test_tree(stable: bool, blocking: bool) -> None:
-    content: dict[bytes, object] = {b"dir": {b"a": b"A" * 5000, b"b": b"", b"sub": {b"c": bytes(range(256)) * 1000}}, b"top": b"top"}
+    content: dict[bytes, object] = {
+        b"dir": {b"a": b"A" * 5000, b"b": b"", b"sub": {b"c": bytes(range(256)) * 1000}},
+        b"top": b"top",
+    }
     content |= {b"%04d" % number: b"%d" % number for number in range(1500)}
     with served(Tree(content, stable, blocking)) as root:
         for _ in range(2):
@@ -342,4 +345,3 @@ def _parent(pid: str) -> int:
 
 def _serves(pid: str) -> bool:
     return any(os.readlink(f"/proc/{pid}/fd/{number}") == "/dev/fuse" for number in os.listdir(f"/proc/{pid}/fd"))
-
