@@ -1,7 +1,7 @@
 """Names: from the string in a system call to a virtual node, or to "the host's affair".
 
 Most names have nothing to do with any mount, so the walk starts with tests that say "no" in a microsecond (`Names.find`,
-`HostDirectories.far`); only what they cannot decide is walked component by component. The walk crosses borders in both
+`HostNames.far`); only what they cannot decide is walked component by component. The walk crosses borders in both
 directions: a host link may lead into a mount, a link or `..` inside a mount may lead out of it.
 
 A host link is followed by us as well, since the kernel, told to continue, would follow it past the mounts. What the walk decides
@@ -71,11 +71,12 @@ class Located(NamedTuple):
     crossed: bool
 
 
-class HostDirectories:
-    """Directory strings of the host whose walk met no mount, with the canonical directory that they lead to.
+class HostNames:
+    """Names of the host that were walked and met no mount.
 
-    The outside may change them, so an entry is believed for `LIFETIME` seconds; the view's own renames, links and mounts drop
-    all.
+    *directories*: strings of directories, with the canonical directory that they lead to; *finals*: whole names whose last
+    component is no link, or one that leads to no mount. The outside may change both, so an entry is believed for `LIFETIME`
+    seconds; the view's own renames, links and mounts drop all.
     """
 
     LIFETIME = 1.0
@@ -83,34 +84,42 @@ class HostDirectories:
 
     def __init__(self, mounts: MountTable) -> None:
         self.mounts = mounts
-        self.known: dict[bytes, tuple[bytes, float]] = {}
+        self.directories: dict[bytes, tuple[bytes, float]] = {}
+        self.finals: dict[bytes, float] = {}
 
-    def learn(self, directory: bytes, canonical: bytes) -> None:
-        if len(self.known) >= self.LIMIT:
-            self.known.clear()
-        self.known[directory] = (canonical.rstrip(b"/"), time.monotonic() + self.LIFETIME)
+    def learn_directory(self, directory: bytes, canonical: bytes) -> None:
+        if len(self.directories) >= self.LIMIT:
+            self.directories.clear()
+        self.directories[directory] = (canonical.rstrip(b"/"), time.monotonic() + self.LIFETIME)
+
+    def learn_final(self, path: bytes) -> None:
+        if len(self.finals) >= self.LIMIT:
+            self.finals.clear()
+        self.finals[path] = time.monotonic() + self.LIFETIME
 
     def forget(self) -> None:
-        self.known.clear()
+        self.directories.clear()
+        self.finals.clear()
 
     def far(self, path: bytes, follow: bool) -> bool:
         """Whether this absolute name certainly stays on the host. `False` means: walk it."""
         directory, _, name = path.rpartition(b"/")
-        entry = self.known.get(directory)
+        entry = self.directories.get(directory)
         if entry is None:
             return False
         canonical, deadline = entry
-        if time.monotonic() > deadline:
-            del self.known[directory]
+        now = time.monotonic()
+        if now > deadline:
+            del self.directories[directory]
             return False
         if name in (b"", b".", b"..") or (canonical + b"/" + name) in self.mounts.on:
             return False
-        if follow:
+        if follow and self.finals.get(path, 0.0) < now:
             try:
                 os.readlink(path)
+                return False
             except OSError:  # EINVAL: no link. ENOENT and the rest: the kernel will say so
-                return True
-            return False
+                self.learn_final(path)
         return True
 
 
@@ -125,7 +134,7 @@ class Names:
 
     def __init__(self, mounts: MountTable, tasks: Tasks) -> None:
         self.mounts, self.tasks = mounts, tasks
-        self.host = HostDirectories(mounts)
+        self.host = HostNames(mounts)
         self.dentries: dict[bytes, Dentry] = {}
         self.absent: set[bytes] = set()
 
@@ -164,8 +173,12 @@ class Names:
         if isinstance(base, bytes) and self.host.far(full, follow):
             return None
         place, crossed = self.walk(call.tid, base, path, follow, full.rpartition(b"/")[0])
-        if crossed and isinstance(place, bytes):
+        if isinstance(place, Dentry):
+            return place
+        if crossed:
             raise Elsewhere(place)
+        if follow and not place.startswith(b"/proc"):
+            self.host.learn_final(full)
         return place
 
     def locate(self, call: Call, dirfd: int, path: bytes, follow: bool = True) -> Located | None:
@@ -200,7 +213,7 @@ class Names:
             name = todo.pop()
             if learn is not None and not todo:  # the directory part is done: remember where it led
                 if not crossed and isinstance(here, bytes) and not here.startswith(b"/proc"):
-                    self.host.learn(learn, here)
+                    self.host.learn_directory(learn, here)
                 learn = None
             if not name or name == b".":
                 if isinstance(here, Dentry) and here.kind != DIRECTORY:
