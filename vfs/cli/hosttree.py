@@ -15,8 +15,8 @@ import errno
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from vfs.api.closing import Closing
@@ -168,12 +168,23 @@ class HostTree(Closing):
         if linked and self._link(path, node.ino):
             return
         parent, name = self._enter(path)
-        with self._temporary(parent) as temporary:
-            if not self._make(source, parent, temporary, node, found):
-                return
-            os.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
-        if linked:
+        made = self._place(parent, name, lambda temporary: self._make(source, parent, temporary, node, found))
+        if made and linked:
             self._links[node.ino] = (path, found.nlink - 1)
+
+    def _place(self, parent: int, name: bytes, make: Callable[[bytes], bool]) -> bool:
+        """Let *make* make a file under a temporary name in the directory *parent*, and give it its own; whether it was made."""
+        self._temporaries += 1
+        temporary = b"%s%d" % (self._prefix, self._temporaries)
+        try:
+            if not make(temporary):
+                return False
+            os.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
+        except BaseException:
+            with suppress(FileNotFoundError):
+                os.unlink(temporary, dir_fd=parent)
+            raise
+        return True
 
     def _link(self, path: bytes, ino: int) -> bool:
         """Make one more name of a file that was written before; whether that was possible."""
@@ -186,9 +197,14 @@ class HostTree(Closing):
         source = os.dup(self._open(directory))
         try:
             parent, name = self._enter(path)
-            with self._temporary(parent) as temporary:
+            if _same(first_name, source, name, parent):  # rename(2) would leave the temporary name where it is
+                return True
+
+            def make(temporary: bytes) -> bool:
                 os.link(first_name, temporary, src_dir_fd=source, dst_dir_fd=parent, follow_symlinks=False)
-                os.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
+                return True
+
+            self._place(parent, name, make)
         except OSError as error:
             if error.errno not in (errno.EPERM, errno.EMLINK, errno.EXDEV, errno.EOPNOTSUPP):
                 raise
@@ -197,18 +213,6 @@ class HostTree(Closing):
         finally:
             os.close(source)
         return True
-
-    @contextmanager
-    def _temporary(self, parent: int) -> Iterator[bytes]:
-        """A name that nobody uses in the directory *parent*; nothing is left there under it."""
-        self._temporaries += 1
-        name = b"%s%d" % (self._prefix, self._temporaries)
-        try:
-            yield name
-        finally:
-            # Renamed away by now, except after a failure and when both names were links to one file before (rename(2)).
-            with suppress(FileNotFoundError):
-                os.unlink(name, dir_fd=parent)
 
     def _make(self, source: bytes, parent: int, name: bytes, node: Node, found: Stat) -> bool:
         """Make the file called *name*, with attributes; false when it is left out, and counted."""
@@ -235,7 +239,7 @@ class HostTree(Closing):
         fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=parent)
         try:
             with node.open(os.O_RDONLY) as handle:
-                to_file(handle, found.size, fd, self.progress.advance)
+                to_file(handle, found, fd, self.progress.advance)
             self._attributes(source, node, found, fd)
         finally:
             os.close(fd)
@@ -279,3 +283,12 @@ class HostTree(Closing):
                 os.setxattr(place, name, value, follow_symlinks=isinstance(place, int))
             except OSError:
                 self.lost["extended attributes not kept"] += 1
+
+
+def _same(name: bytes, directory: int, other: bytes, other_directory: int) -> bool:
+    """Whether both names, in their directories, are names of one file already."""
+    try:
+        there = os.stat(other, dir_fd=other_directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(os.stat(name, dir_fd=directory, follow_symlinks=False), there)

@@ -22,7 +22,7 @@ from vfs.api.walk import Found, walk_tree
 from vfs.cli.hosttree import check_name
 from vfs.cli.opening import Report
 from vfs.cli.progress import Progress
-from vfs.cli.transfer import extent_to_stream, stretches
+from vfs.cli.transfer import SMALL, extent_to_stream, is_plain, stretches
 
 BLOCK = 512
 RECORD = 20 * BLOCK
@@ -40,9 +40,6 @@ TYPES = {
 LARGEST_ID = 0o7777777
 LARGEST_NUMBER = 0o77777777777
 """What the fields of a ustar header hold: seven octal digits for an owner, eleven for a size or a time."""
-
-SMALL = 32 << 10
-"""Content up to this size is gathered with the headers around it; larger content goes past Python."""
 
 GATHER = 256 << 10
 """Gathered bytes are written when there are this many."""
@@ -144,7 +141,7 @@ class TarStream:
     def _regular(self, source: bytes, node: Node, found: Stat, name: bytes, info: tarfile.TarInfo, records: Records) -> None:
         with node.open(os.O_RDONLY) as handle:
             pieces, table = [Extent(0, found.size)] if found.size else [], b""
-            if found.size > SMALL or found.blocks * 512 < found.size:
+            if not is_plain(found):
                 extents = list(stretches(handle, found.size))
                 pieces = [extent for extent in extents if not extent.hole]
                 if len(pieces) < len(extents):

@@ -11,13 +11,16 @@ import os
 from collections.abc import Callable, Iterator
 
 from vfs.api.errors import fail
-from vfs.api.node import Extent, Handle
+from vfs.api.node import Extent, Handle, Stat
 
 WINDOW = 64 << 20
 """The map is asked for in pieces of this size: a file in single blocks of 1 KiB then has 65536 extents at a time."""
 
 PIECE = 1 << 20
 """What passes through the buffer at once, and what one system call is asked to move: progress is shown in between."""
+
+SMALL = 32 << 10
+"""Content up to this size is quicker read than mapped."""
 
 ZEROS = bytes(64 << 10)
 
@@ -36,10 +39,15 @@ def stretches(handle: Handle, size: int) -> Iterator[Extent]:
         offset = window[-1].offset + window[-1].length
 
 
-def to_file(handle: Handle, size: int, out: int, advance: Advance = lambda count: None) -> None:
-    """Write the file's content to *out*, an empty regular file, holes as holes."""
-    end = 0
-    for extent in stretches(handle, size):
+def is_plain(found: Stat) -> bool:
+    """Whether a file's map is not worth asking for: little content, and blocks enough that there are hardly holes in it."""
+    return found.size <= SMALL and found.blocks * 512 >= found.size
+
+
+def to_file(handle: Handle, found: Stat, out: int, advance: Advance = lambda count: None) -> None:
+    """Write the content of a file with these attributes to *out*, an empty regular file, holes as holes."""
+    end, size = 0, found.size
+    for extent in [Extent(0, size)] if is_plain(found) else stretches(handle, size):
         if extent.hole:
             continue
         end = extent.offset + extent.length
