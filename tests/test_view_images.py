@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import oracle
 import pytest
 
 from fixtures.ext import IMAGES, image
+from tests.command import unprivileged
 
 PROJECT = Path(__file__).resolve().parent.parent
 UMVIEW = Path(sys.executable).parent / "umview"
@@ -18,16 +22,26 @@ TOLD = [name for name in READABLE if IMAGES[name].kernel or IMAGES[name].debugfs
 LIST = 'mount -t umfuseext2 -o "$1" "$2" "$3" && python3 "$4" --known "$5" "$3" && umount "$3"'
 
 
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A directory that other users can enter, as pytest's tmp_path is not."""
+    with tempfile.TemporaryDirectory(prefix="view-test-") as directory:
+        os.chmod(directory, 0o755)
+        yield Path(directory)
+
+
+@pytest.mark.parametrize("user", ["root", "nobody"])
 @pytest.mark.parametrize("name", TOLD)
-def test_is_as_the_oracle_says(name: str, tmp_path: Path) -> None:
+def test_is_as_the_oracle_says(name: str, user: str, place: Path) -> None:
+    prefix = unprivileged() if user == "nobody" else []
     spec = IMAGES[name]
     known = oracle.oracle(image(spec.same_as or name), "" if spec.same_as else spec.options)
-    (tmp_path / "known").write_text(oracle.to_json(known))
-    mountpoint = tmp_path / "mountpoint"
+    (place / "known").write_text(oracle.to_json(known))
+    mountpoint = place / "mountpoint"
     mountpoint.mkdir()
     options = ",".join(filter(None, ["ro", spec.options]))
-    arguments = [options, image(name), mountpoint, PROJECT / "tests" / "oracle.py", tmp_path / "known"]
-    done = subprocess.run([UMVIEW, "bash", "-c", LIST, "list", *arguments], capture_output=True, timeout=120)
+    arguments = [options, image(name), mountpoint, PROJECT / "tests" / "oracle.py", place / "known"]
+    done = subprocess.run([*prefix, UMVIEW, "bash", "-c", LIST, "list", *arguments], capture_output=True, timeout=120)
     assert (done.returncode, done.stderr) == (0, b"")
     wrong = oracle.differences(known, oracle.from_json(done.stdout))
     assert not wrong, "\n".join(wrong[:20])
