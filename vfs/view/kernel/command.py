@@ -28,21 +28,19 @@ class Command:
     name: str  # before messages
     prepare: Callable[[], None] | None
 
-    def become(self, guardian: int, report_pipe: int, go_pipe: int) -> NoReturn:
+    def become(self, report_pipe: int, go_pipe: int) -> NoReturn:
         """Never returns.  The supervisor says go when it listens."""
         try:
-            self._under_filter(guardian, report_pipe, go_pipe)
+            self._under_filter(report_pipe, go_pipe)
             self.inherited.restore()
             os._exit(self._execute())
         except BaseException as error:
             self._complain(str(error))
         os._exit(1)
 
-    def _under_filter(self, guardian: int, report_pipe: int, go_pipe: int) -> None:
+    def _under_filter(self, report_pipe: int, go_pipe: int) -> None:
         """From `install` until the supervisor says go, only calls that no filter of ours traps: read and write."""
         libc.prctl(abi.PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != guardian:
-            os._exit(1)
         try:
             os.setpgid(0, self.group)  # from the supervisor's group to the terminal's
         except PermissionError:
@@ -63,12 +61,9 @@ class Command:
         file = self.argv[0]
         failure = errno.ENOENT
         for path in self._candidates(file):
-            try:
-                os.execve(path, list(self.argv), self.environment)
-            except OSError as error:
-                number = error.errno or errno.EIO
+            number = self._try(path, self.argv)
             if number == errno.ENOEXEC:
-                number = self._as_script(path)
+                number = self._try(b"/bin/sh", [b"/bin/sh", path, *self.argv[1:]])  # as execvp(3) does it
             if number not in _NOT_HERE or path == file:
                 failure = number
             if number not in (*_NOT_HERE, errno.EACCES):
@@ -77,15 +72,17 @@ class Command:
         return NOT_FOUND if failure == errno.ENOENT else NOT_EXECUTABLE
 
     def _candidates(self, file: bytes) -> list[bytes]:
-        if b"/" in file or not file:
+        if not file:
+            return []
+        if b"/" in file:
             return [file]
         path = self.environment.get(b"PATH", os.fsencode(os.defpath))
-        return [os.path.join(directory or b".", file) for directory in path.split(b":")]
+        return [(directory or b".") + b"/" + file for directory in path.split(b":")]
 
-    def _as_script(self, path: bytes) -> int:
-        """A script without `#!`, as execvp(3) does it."""
+    def _try(self, path: bytes, argv: Sequence[bytes]) -> int:
+        """errno"""
         try:
-            os.execve(b"/bin/sh", [b"/bin/sh", path, *self.argv[1:]], self.environment)
+            os.execve(path, list(argv), self.environment)
         except OSError as error:
             return error.errno or errno.EIO
 

@@ -74,7 +74,7 @@ class Front:
         elif number in _PASSED_ON:
             if not self._command:
                 if self._guardian:
-                    os.kill(self._guardian, signal.SIGTERM)
+                    processes.send_signal(self._guardian_fd, signal.SIGTERM)
             elif number not in _TERMINAL or received.code != SI_KERNEL:
                 processes.send_signal(self._command_fd, number)
 

@@ -198,7 +198,9 @@ class Call:
             if error.errno != errno.EBADF or number is None:
                 raise
             with _room_for(self.tid, number):
-                installed = self.listener.add_fd(self.id, source, number, cloexec, answer)
+                installed = self.listener.add_fd(self.id, source, number, cloexec, False)
+            if answer:  # only now: the process is not to see the other limit
+                self.listener.reply(self.id, installed)
         return DONE if answer else installed
 
     def get_fd(self, number: int) -> int:

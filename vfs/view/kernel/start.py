@@ -89,8 +89,9 @@ def launch(
     """
     program = filter.program()
     descriptors.fill_standard()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        if stream:
+            stream.flush()
     inherited = Inherited.block()
     command = Command(
         argv=[os.fsencode(argument) for argument in argv],
@@ -136,10 +137,9 @@ def _guard(command: Command, front: int, pipes: tuple[int, ...], go: int) -> NoR
     """In the guardian's process."""
 
     def start() -> int:
-        us = os.getpid()
         pid = os.fork()
         if not pid:
-            command.become(us, pipes[0], go)
+            command.become(pipes[0], go)
         return pid
 
     try:

@@ -55,8 +55,7 @@ class Stopped:
             self._ptrace(abi.PTRACE_GETSIGMASK, _SIGSET_SIZE, ctypes.byref(self._mask))
             self._ptrace(abi.PTRACE_SETSIGMASK, _SIGSET_SIZE, ctypes.byref(_ALL_SIGNALS))
         except BaseException:
-            with contextlib.suppress(OSError):
-                self._ptrace(abi.PTRACE_DETACH)
+            self._release()
             raise
         return self
 
@@ -66,6 +65,8 @@ class Stopped:
             number = error.errno if isinstance(error, OSError) else None
             with contextlib.suppress(OSError):
                 self.finish(-(number or errno.EIO))
+        if not self._done:
+            self._release()
 
     # ------------------------------------------------------------ what it is for
     def syscall(self, name: str, *arguments: int) -> int:
@@ -130,10 +131,28 @@ class Stopped:
         self._set_registers(words)
 
     def _leave(self) -> int:
-        self._done = True
         self._ptrace(abi.PTRACE_SETSIGMASK, _SIGSET_SIZE, ctypes.byref(self._mask))
         self._ptrace(abi.PTRACE_DETACH)
+        self._done = True
         return DONE
+
+    def _release(self) -> None:
+        """Let go of the thread, whatever its state.
+
+        When it is not stopped any more it was killed.  Then its end must be collected here: as long as a tracer has
+        not done that, the parent can't, and waits.
+        """
+        self._done = True
+        while True:
+            with contextlib.suppress(OSError):
+                self._ptrace(abi.PTRACE_DETACH)
+                return
+            try:
+                _, status = os.waitpid(self.tid, abi.WALL)
+            except ChildProcessError:
+                return
+            if not os.WIFSTOPPED(status):
+                return
 
     def _get_registers(self) -> Words:
         buffer = ctypes.create_string_buffer(8 * self._machine.word_count)
