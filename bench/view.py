@@ -83,7 +83,9 @@ def prepared() -> Iterator[tuple[Path, Path, Path, Path]]:
 
 def measure(figures: Figures, mode: str, prefix: list[str], tree: Path, worker: Path, seconds: float) -> None:
     """One turn of one mode: the worker's calls, then the programs."""
-    calls = subprocess.run([*prefix, str(worker), str(tree), str(seconds)], check=True, capture_output=True, text=True, timeout=120).stdout
+    calls = subprocess.run(
+        [*prefix, str(worker), str(tree), str(seconds)], check=True, capture_output=True, text=True, timeout=120
+    ).stdout
     for line in calls.splitlines():
         row, _, nanoseconds = line.partition("\t")
         figures.add(row, mode, float(nanoseconds) / 1e3)

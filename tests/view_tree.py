@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (shell reads best as it is)
 """The tree that the view's tests work on: programs, scripts, a repository, links; as an ext4 image, mounted by the kernel for comparison."""
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ class Opening:
         writing = flags & (os.O_ACCMODE | os.O_TRUNC)
         if dentry.kind == DIRECTORY:
             if flags & O_TMPFILE:
-                fail(errno.EROFS)
+                fail(errno.EROFS if flags & os.O_ACCMODE else errno.EINVAL)
             if writing or flags & os.O_CREAT:
                 fail(errno.EISDIR)
         elif writing and stat.S_ISREG(dentry.kind) and dentry.mount.filesystem.read_only:
