@@ -63,6 +63,10 @@ class BlockMap:
         """The stretches with blocks within file blocks *first* to *end*, in order, clipped to it, none of them a hole."""
         raise NotImplementedError
 
+    def place(self, file_block: int) -> int | None:
+        """Where one block lies; `None`: in a hole. As `runs` of one block, but quicker where a map can be."""
+        return next(self.runs(file_block, 1)).fs_block
+
     def runs(self, first: int, count: int) -> Iterator[Run]:
         """File blocks *first* to *first + count* without gaps: stretches joined where they touch, and holes. EUCLEAN: a block
         outside the file system, or a damaged map."""

@@ -11,7 +11,9 @@ bytes that the inode holds (`inlinedata.rst`, "Inline Directories").
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterator
+import struct
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from vfs.api import Entry, damaged, fail
@@ -27,6 +29,9 @@ _NO_TYPES = (0,) * 256
 
 SCANNED_BLOCKS = 8
 """Directories up to this size are searched by their bytes even when they have an index: that is quicker than to hash a name."""
+
+NAMED_BLOCKS, ASKED_BEFORE = 2, 8
+"""Directories up to this size have all names kept, after so many searches."""
 
 Piece = tuple[int, bytes]
 """Where a piece of a directory begins, and its bytes: a block, or one of the two parts of an inline directory."""
@@ -132,9 +137,35 @@ def find(node: Ext2Node, name: bytes) -> int:
         if wanted is None:
             fail(errno.ENOENT)
         return _find(node, wanted.prefix, lambda: wanted.hash, wanted.among if wanted.digest else None)
+    known = _names(node)
+    if known is not None and name in known:
+        return known[name]
     if node.flags & layout.FL_CASEFOLD and node.filesystem.geometry.incompat & features.CASEFOLD:
         return _find_folded(node, name)
+    if known is not None:
+        fail(errno.ENOENT)
     return _find(node, name, lambda: htree.hash_name(node, name))
+
+
+def _names(node: Ext2Node) -> dict[bytes, int] | None:
+    """All names of a small directory that is asked often, or `None`. To decode a block costs as much as some ten searches of it,
+    so a directory must have been asked a few times before; and it must be whole, since names cannot tell what was not read."""
+    if node.size > NAMED_BLOCKS * node.filesystem.block_size:
+        return None
+    cache = node.filesystem.names
+    known = cache.get(node.ino) or 0
+    if isinstance(known, dict):
+        return known
+    cache.put(node.ino, known + 1)
+    if known != ASKED_BEFORE:
+        return None
+    try:
+        # The first of two equal names counts, as in a search.
+        names = {entry.name: entry.ino for entry in reversed(list(entries(node, 0)))}
+    except OSError:
+        return None
+    cache.put(node.ino, names)
+    return names
 
 
 Among = Callable[[bytes], int]
@@ -173,14 +204,17 @@ def search(raw: bytes, name: bytes) -> int:
     The bytes are searched for the name, which the interpreter does at memory speed; where they are found, the chain is walked
     to see whether an entry begins 8 bytes before: it may be part of a longer name, or a deleted entry.
     """
-    length = len(name)
     position = raw.find(name, 8)
+    if position < 0:
+        return 0
+    length = len(name)
     chain, end = 0, len(raw)
+    lengths = _rec_lens(raw)
     while position >= 0:
         head = position - 8
         if raw[position - 2] == length and not head & 3:
             while chain < head:
-                rec_len = raw[chain + 4] | raw[chain + 5] << 8
+                rec_len = lengths[(chain >> 1) + 2]
                 if rec_len & 3 or rec_len < layout.DIRENT_MIN:
                     rec_len = wide_rec_len(rec_len, end)
                     if rec_len < layout.DIRENT_MIN:
@@ -192,6 +226,13 @@ def search(raw: bytes, name: bytes) -> int:
                     return ino
         position = raw.find(name, position + 1)
     return 0
+
+
+def _rec_lens(raw: bytes) -> Sequence[int]:
+    """A piece as numbers of 16 bits: the rec_len of an entry at *p* is the one at *p / 2 + 2*."""
+    if sys.byteorder == "little":
+        return memoryview(raw)[: len(raw) & ~1].cast("H")
+    return struct.unpack(f"<{len(raw) // 2}H", raw[: len(raw) & ~1])
 
 
 def _find_folded(node: Ext2Node, name: bytes) -> int:

@@ -63,9 +63,9 @@ def _root(node: Ext2Node) -> tuple[bytes, tuple[int, ...]]:
 def _block(node: Ext2Node, number: int) -> bytes:
     """Block *number* of a directory. EUCLEAN: a hole, or beyond the end."""
     if (number + 1) * node.filesystem.block_size <= node.size:
-        run = next(node.map.runs(number, 1))
-        if run.fs_block is not None:
-            return node.filesystem.block(run.fs_block)
+        place = node.map.place(number)
+        if place is not None:
+            return node.filesystem.block(place)
     raise damaged(f"inode {node.ino}: the index leads to block {number}, which the directory does not have")
 
 

@@ -32,7 +32,8 @@ class IndirectMap(BlockMap):
 
     def mapped(self, first: int, end: int, toll: Toll) -> Iterator[Run]:
         if first < DIRECT:
-            yield from self._leaf(self.numbers[:DIRECT], 0, first, end, toll)
+            stop = min(end, DIRECT)
+            yield from self._joined(self.numbers[first:stop], first, toll)
         base = DIRECT
         for level in (1, 2, 3):
             span = self.per_block**level
@@ -46,10 +47,11 @@ class IndirectMap(BlockMap):
         toll.pay(1)
         self.check(base, number, 1)
         filesystem = self.node.filesystem
-        # A cast view and not a tuple: most requests look at few of the numbers.
         numbers = filesystem.block(number)
         if level == 1:
-            yield from self._leaf(struct.unpack(f"<{self.per_block}I", numbers), base, first, end, toll)
+            # Most requests look at few of the numbers.
+            index, stop = max(0, first - base), min(self.per_block, end - base)
+            yield from self._joined(struct.unpack_from(f"<{stop - index}I", numbers, index * 4), base + index, toll)
             return
         span = self.per_block ** (level - 1)
         start = max(0, (first - base) // span)
@@ -61,10 +63,9 @@ class IndirectMap(BlockMap):
             if next_number:
                 yield from self._below(next_number, level - 1, below, first, end, toll)
 
-    def _leaf(self, numbers: tuple[int, ...], base: int, first: int, end: int, toll: Toll) -> Iterator[Run]:
-        """Content blocks *numbers*, for file blocks from *base* on, joined where contiguous."""
-        index = max(0, first - base)
-        stop = min(len(numbers), end - base)
+    def _joined(self, numbers: tuple[int, ...], base: int, toll: Toll) -> Iterator[Run]:
+        """Content blocks *numbers*, for file blocks from *base* on, as runs."""
+        index, stop = 0, len(numbers)
         while index < stop:
             number = numbers[index]
             if not number:

@@ -29,6 +29,8 @@ _REST = Inode.pick(
     "ctime",
     "mtime",
     "gid_lo",
+    "blocks_lo",
+    "blocks_high",
     "uid_high",
     "gid_high",
     "ctime_extra",
@@ -53,11 +55,14 @@ _ATTRIBUTES = (
     layout.FL_COMPRESSED | layout.FL_IMMUTABLE | layout.FL_APPEND | layout.FL_NODUMP | layout.FL_ENCRYPTED | layout.FL_VERITY
 )
 
+# Those that make a size or a number of blocks something else than what is stored.
+_ODD_FLAGS = layout.FL_HUGE_FILE | layout.FL_INLINE_DATA | layout.FL_ENCRYPTED
+
 
 class Ext2Node(Node):
     """One inode. ESTALE: not in use; EUCLEAN: damaged."""
 
-    __slots__ = ("_map", "_stat", "extra_isize", "flags", "has_body", "links", "mode", "raw", "size")
+    __slots__ = ("_map", "_stat", "extra_isize", "flags", "links", "mode", "raw", "size")
 
     filesystem: Ext2Filesystem
     raw: bytes
@@ -66,40 +71,37 @@ class Ext2Node(Node):
     flags: int
     size: int
     extra_isize: int
-    has_body: bool
 
     def __init__(self, filesystem: Ext2Filesystem, ino: int, raw: bytes) -> None:
         self.filesystem = filesystem
         self.ino = ino
         if len(raw) == layout.OLD_INODE_SIZE:
             raw += _PADDING
-        elif len(raw) < layout.OLD_INODE_SIZE:
-            fail(errno.EIO, f"inode {ino}: beyond the end of the image")
         self.raw = raw
-        mode, size_lo, links, flags, size_high, extra = _HEAD.unpack_from(raw)
-        if links == 0 and ino != layout.BOOT_LOADER_INO:
-            fail(errno.ESTALE, f"inode {ino}: not in use")
-        if mode & 0o170000 not in _TYPES:
-            if mode == 0 and ino == layout.BOOT_LOADER_INO:
-                fail(errno.ESTALE, f"inode {ino}: not in use")
-            raise damaged(f"inode {ino}: file type {mode >> 12:#x} in its mode")
-        self.mode = mode
-        self.links = links
-        self.flags = flags
+        self.mode, size, self.links, self.flags, size_high, extra = _HEAD.unpack_from(raw)
+        kind = self.mode & 0o170000
         # Only files, and with large_dir others, have the high half: directories once had an ACL there.
-        if mode & 0o170000 == 0o100000 or filesystem.geometry.incompat & features.LARGE_DIR:
-            self.size = size_high << 32 | size_lo
-            if size_high >> 31:
-                raise damaged(f"inode {ino}: size {self.size}, at most 2^63 - 1")
-        else:
-            self.size = size_lo
-        if extra & 3 or extra > filesystem.geometry.inode_size - layout.OLD_INODE_SIZE:
-            raise damaged(f"inode {ino}: extra_isize {extra} in an inode of {filesystem.geometry.inode_size} bytes")
+        if size_high and (kind == 0o100000 or filesystem.large_dir):
+            size |= size_high << 32
+        self.size = size
         # A larger inode that claims no extra fields has them all, as Linux takes it, but then no attributes behind them.
-        self.has_body = bool(extra)
         self.extra_isize = extra or filesystem.extra_isize
+        if kind not in _TYPES or not self.links or extra & 3 or extra > filesystem.extra_limit or size >> 63:
+            self._refuse(extra)
         self._map: BlockMap | None = None
         self._stat: _StatFields | None = None
+
+    def _refuse(self, extra: int) -> None:
+        """Say what is wrong with an inode just read."""
+        if not self.links and not (self.ino == layout.BOOT_LOADER_INO and self.mode):
+            fail(errno.ESTALE, f"inode {self.ino}: not in use")
+        if self.mode & 0o170000 not in _TYPES:
+            raise damaged(f"inode {self.ino}: file type {self.mode >> 12:#x} in its mode")
+        if self.size >> 63:
+            raise damaged(f"inode {self.ino}: size {self.size}, at most 2^63 - 1")
+        limit = self.filesystem.extra_limit
+        if extra & 3 or extra > limit:
+            raise damaged(f"inode {self.ino}: extra_isize {extra}, at most {limit} and a multiple of 4")
 
     # ---------------------------------------------------------------- attributes
 
@@ -116,6 +118,8 @@ class Ext2Node(Node):
             ctime,
             mtime,
             gid_lo,
+            blocks,
+            blocks_high,
             uid_high,
             gid_high,
             ctime_extra,
@@ -131,21 +135,22 @@ class Ext2Node(Node):
             atime_extra = atime_extra if extra >= _ATIME_EXTRA else 0
             mtime_extra = mtime_extra if extra >= _MTIME_EXTRA else 0
             ctime_extra = ctime_extra if extra >= _CTIME_EXTRA else 0
-        flags, mode = self.flags, self.mode
-        blocks = self.stored_blocks
-        # Content inside the inode occupies no block, yet a file must not look like one hole: as Linux counts.
-        if flags & layout.FL_INLINE_DATA and mode & 0o170000 == stat.S_IFREG:
-            blocks += (self.size + 511) // 512
-        size = self.size
-        if flags & layout.FL_ENCRYPTED and stat.S_ISLNK(mode):
-            size = len(self.readlink())
+        flags, mode, size = self.flags, self.mode, self.size
+        kind = mode & 0o170000
+        if blocks_high or flags & _ODD_FLAGS:
+            blocks = self.stored_blocks
+            # Content inside the inode occupies no block, yet a file must not look like one hole: as Linux counts.
+            if flags & layout.FL_INLINE_DATA and kind == 0o100000:
+                blocks += (size + 511) // 512
+            if flags & layout.FL_ENCRYPTED and kind == 0o120000:
+                size = len(self.readlink())
         return (
             self.ino,
             mode,
             self.links,
             uid_high << 16 | uid_lo,
             gid_high << 16 | gid_lo,
-            self._rdev() if mode & 0o170000 in (stat.S_IFCHR, stat.S_IFBLK) else 0,
+            self._rdev() if kind == 0o020000 or kind == 0o060000 else 0,
             size,
             blocks,
             self.filesystem.block_size,

@@ -20,7 +20,9 @@ from vfs.ext2.layout import GroupDescriptor, GroupDescriptorHigh, Inode, Superbl
 from vfs.ext2.superblock import Geometry, derive, read_superblock
 
 CACHE_BYTES = 6 << 20
-"""Of each of the two caches of raw bytes (blocks, pieces of inode tables); up to twice that is held."""
+"""Of the cache of blocks; up to twice that is held."""
+TABLE_BYTES = 10 << 20
+"""Of the cache of pieces of inode tables, likewise: large directories are in the order of hashes, their inodes are not."""
 TABLE_PIECE = 16 << 10
 """Inode tables are read this much at once: neighbours are asked for next."""
 AHEAD = 64 << 10
@@ -28,6 +30,8 @@ AHEAD = 64 << 10
 NODES_KEPT = 4096
 PIECES_KEPT = 64
 """Decoded blocks of directories: a front end lists a block in several requests."""
+NAMES_KEPT = 64
+"""Small directories of which all names are kept, since they are asked for again and again."""
 EXTENT_NODES_KEPT = 64
 
 _TABLE_LO = GroupDescriptor.pick("inode_table_lo")
@@ -47,14 +51,20 @@ class Ext2Filesystem(Filesystem):
         self.geometry: Geometry = derive(self.superblock, position)
         geometry = self.geometry
         self.block_size = geometry.block_size
-        self.blocks_count = geometry.blocks_count
-        self.extra_isize = Inode.SIZE - layout.OLD_INODE_SIZE if geometry.inode_size > layout.OLD_INODE_SIZE else 0
+        self.first_valid, self.blocks_count = geometry.first_data_block, geometry.blocks_count
+        # How far the extra fields of an inode can reach, and do where it does not say.
+        self.extra_limit = geometry.inode_size - layout.OLD_INODE_SIZE
+        self.extra_isize = min(self.extra_limit, Inode.SIZE - layout.OLD_INODE_SIZE)
+        self.large_dir = bool(geometry.incompat & features.LARGE_DIR)
+        self._inode_size, self._first_ino = geometry.inode_size, geometry.first_ino
+        self._inodes_count, self._inodes_per_group = geometry.inodes_count, geometry.inodes_per_group
         self.has_filetype = bool(geometry.incompat & features.FILETYPE)
         self._blocks: Cache[int, bytes] = Cache(CACHE_BYTES // self.block_size)
         self._ahead = max(1, AHEAD // self.block_size)
         self.decoded: Cache[tuple[int, int], Decoded] = Cache(PIECES_KEPT)
+        self.names: Cache[int, dict[bytes, int] | int] = Cache(NAMES_KEPT)
         self._piece = max(TABLE_PIECE, self.block_size)
-        self._pieces: Cache[int, bytes] = Cache(CACHE_BYTES // self._piece)
+        self._pieces: Cache[int, bytes] = Cache(TABLE_BYTES // self._piece)
         self._tables: dict[int, int] = {}
         self.extent_nodes: Cache[int, ExtentNode] = Cache(EXTENT_NODES_KEPT)
         self._nodes: Cache[int, Ext2Node] = Cache(NODES_KEPT)
@@ -87,7 +97,7 @@ class Ext2Filesystem(Filesystem):
                     self.superblock = again
 
     def _forget(self) -> None:
-        for cache in (self._blocks, self._pieces, self.decoded, self.extent_nodes, self._nodes):
+        for cache in (self._blocks, self._pieces, self.decoded, self.names, self.extent_nodes, self._nodes):
             cache.clear()
         self._tables.clear()
 
@@ -159,11 +169,6 @@ class Ext2Filesystem(Filesystem):
         if start < end:
             yield start, end, None
 
-    @property
-    def first_valid(self) -> int:
-        """The first block that belongs to the file system."""
-        return self.geometry.first_data_block
-
     # ---------------------------------------------------------------- groups
 
     def descriptor(self, group: int) -> tuple[bytes, int]:
@@ -228,26 +233,30 @@ class Ext2Filesystem(Filesystem):
         """The node of an inode number that an entry or a stat told. ESTALE: not in use; EUCLEAN: damaged, or no such number."""
         found = self._nodes.get(ino)
         if found is None:
-            if (ino < self.geometry.first_ino and ino != layout.ROOT_INO) or ino in self._reserved:
+            if (ino < self._first_ino and ino != layout.ROOT_INO) or ino in self._reserved:
                 raise damaged(f"inode {ino}: reserved, no file has this number")
             found = self.inode(ino)
+            if found.flags & layout.FL_EA_INODE:
+                raise damaged(f"inode {ino}: holds the value of an attribute, no file")
             self._nodes.put(ino, found)
         return found
 
     def inode(self, ino: int) -> Ext2Node:
         """The node of any inode, also a reserved one. Errors as `node`."""
-        geometry = self.geometry
-        if not 0 < ino <= geometry.inodes_count:
-            raise damaged(f"inode {ino}: numbers are from 1 to {geometry.inodes_count}")
-        group, index = divmod(ino - 1, geometry.inodes_per_group)
-        offset = index * geometry.inode_size
-        piece, inside = divmod(offset, self._piece)
+        if not 0 < ino <= self._inodes_count:
+            raise damaged(f"inode {ino}: numbers are from 1 to {self._inodes_count}")
+        group, index = divmod(ino - 1, self._inodes_per_group)
+        size = self._inode_size
+        piece, inside = divmod(index * size, self._piece)
         key = group << 32 | piece
         held = self._pieces.get(key)
         if held is None:
             held = self._read_piece(group, piece)
             self._pieces.put(key, held)
-        return Ext2Node(self, ino, held[inside : inside + geometry.inode_size])
+        raw = held[inside : inside + size]
+        if len(raw) != size:
+            fail(errno.EIO, f"inode {ino}: beyond the end of the image")
+        return Ext2Node(self, ino, raw)
 
     def _read_piece(self, group: int, piece: int) -> bytes:
         per_piece = self._piece // self.block_size

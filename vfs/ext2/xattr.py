@@ -99,7 +99,8 @@ def _body(node: Ext2Node) -> Place | None:
     """The list in the inode, behind its fields; `None`: there is none."""
     raw = node.raw
     start = layout.OLD_INODE_SIZE + node.extra_isize
-    if not node.has_body or start + layout.XATTR_INODE_HEAD > node.filesystem.geometry.inode_size:
+    # An inode that claims no extra fields (see Ext2Node) has nothing behind them.
+    if start + layout.XATTR_INODE_HEAD > node.filesystem.geometry.inode_size or raw[0x80:0x82] == b"\0\0":
         return None
     if int.from_bytes(raw[start : start + 4], "little") != layout.XATTR_MAGIC:
         return None
