@@ -63,6 +63,7 @@ CASES = {
     "cpio": "cd $T && find deep -type f | sort | cpio -o --quiet 2>&1 | wc -c",
     "pipes and jobs": "sleep 0.2 & cat $T/deep/f1 | tee >(wc -c >$O/n) | tac; jobs; wait; cat $O/n; kill %1 2>/dev/null; (cat $T/big | head -c 100000) | wc -c",
     "fifo": "timeout 5 cat $T/fifo & sleep 0.1; echo through > $T/fifo; wait",
+    "tail -f": "tail -f $T/deep/f1 2>&1 & sleep 0.3; kill %1; wait",
     "exit statuses": 'bash -c "exit 3"; echo $?; (exec 2>/dev/null; bash -c "kill -9 \\$\\$"; echo $?); exit 9',
     "killed children": "for i in 1 2 3 4 5 6; do (while :; do cat $T/big $T/deep/* >/dev/null; done) 2>/dev/null & p=$!; disown $p; sleep 0.0$i; kill -9 $p; done; sleep 0.2; cat $T/deep/f1",
     "timeout, SIGTERM": 'timeout 0.3 bash -c "while :; do $T/bin/static >/dev/null; done"; echo $?',

@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable
 
-from vfs.view.calls import changes, descriptors, directories, execute, identity, opening, paths, sockets
+from vfs.view.calls import changes, descriptors, directories, execute, identity, opening, paths, sockets, watches
 from vfs.view.calls import mount as mounting
 from vfs.view.calls.table import CallTable
 from vfs.view.files import OpenFiles
@@ -16,7 +16,7 @@ from vfs.view.mounts import Mount, MountTable
 from vfs.view.names import Names
 from vfs.view.tasks import Tasks
 
-SUBJECTS = (paths, opening, descriptors, directories, execute, changes, mounting, identity, sockets)
+SUBJECTS = (paths, opening, descriptors, directories, execute, changes, mounting, identity, sockets, watches)
 
 UNSEEN = ("io_uring_setup", "io_uring_enter", "io_uring_register", "io_setup", "io_submit")
 """Calls by which the kernel would read virtual descriptors without us: libraries fall back when they do not exist."""

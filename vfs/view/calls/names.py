@@ -68,9 +68,14 @@ def is_empty(call: Call, address: int) -> bool:
 
 def redirect(view: View, call: Call, path: int, dirfd: int | None, host: bytes) -> int:
     """Run the call with the host's name in place of its own."""
+    return redirected(view, call, list(call.args), path, dirfd, host)
+
+
+def redirected(view: View, call: Call, arguments: list[int], path: int, dirfd: int | None, host: bytes) -> int:
+    """Run the call with other *arguments* and the host's name."""
     with call.stop() as stopped:
         address, size = stopped.scratch(lambda _: host + b"\0")
-        arguments = [*call.args[:5], view.table.filter.cookie]
+        arguments[5:] = [view.table.filter.cookie]
         arguments[path] = address
         if dirfd is not None:
             arguments[dirfd] = AT_FDCWD

@@ -127,6 +127,9 @@ MAP_PRIVATE: Final = 2
 MAP_SHARED_VALIDATE: Final = 3
 MAP_ANONYMOUS: Final = 0x20
 
+# ---- inotify: linux/inotify.h
+IN_DONT_FOLLOW: Final = 0x02000000
+
 # ---- memfd_create: linux/memfd.h
 MFD_EXEC: Final = 0x10  # Linux 6.3
 
