@@ -6,6 +6,7 @@ small real one (a tree in memory, by the API), so that it can be wrong in every 
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import stat
@@ -198,10 +199,15 @@ def test_a_file_of_one_hole_takes_no_room(tmp_path: Path) -> None:
             assert length <= WINDOW
             return [Extent(offset, length, hole=True)]
 
+        def seek_data(self, offset: int) -> int:
+            raise OSError(errno.ENXIO, "none")
+
+    handle = Hole(OddNode(Filesystem(), Odd()))
     with open(tmp_path / "out", "wb") as out:
-        to_file(Hole(OddNode(Filesystem(), Odd())), Stat(1, stat.S_IFREG, size=1 << 33), out.fileno())
+        to_file(handle, Stat(1, stat.S_IFREG, size=1 << 33), out.fileno())
     found = (tmp_path / "out").stat()
     assert (found.st_size, found.st_blocks) == (1 << 33, 0)
+    assert list(stretches(handle, 1 << 62)) == [Extent(0, 1 << 62, hole=True)], "walked through window by window"
 
 
 def test_ranges_of_a_real_file_go_past_python(tmp_path: Path) -> None:

@@ -35,8 +35,23 @@ def stretches(handle: Handle, size: int) -> Iterator[Extent]:
         window = handle.extents(offset, min(WINDOW, size - offset))
         if not window:
             fail(errno.EIO, f"ends at byte {offset}, before its size")
+        end = window[-1].offset + window[-1].length
+        if len(window) == 1 and window[0].hole:
+            # A hole may be as large as a number from disk says: no walking through it.
+            end = _next_data(handle, end, size)
+            window = [Extent(offset, end - offset, hole=True)]
         yield from window
-        offset = window[-1].offset + window[-1].length
+        offset = end
+
+
+def _next_data(handle: Handle, offset: int, size: int) -> int:
+    """Where the hole that reaches to *offset* ends."""
+    try:
+        return min(handle.seek_data(offset), size) if offset < size else size
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            return size
+        raise
 
 
 def is_plain(found: Stat) -> bool:
