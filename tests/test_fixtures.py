@@ -37,7 +37,7 @@ from oracle import (
 from fixtures import dirhash, mutate, tree
 from fixtures.anatomy import Anatomy
 from fixtures.debugfs import ask, environment
-from fixtures.ext import IMAGES, PROJECT, image
+from fixtures.ext import IMAGES, LARGE, PROJECT, image
 from fixtures.ext_images.build import HASH_SEED
 
 needs_kernel = pytest.mark.skipif(not kernel_can_mount(), reason="needs root, loop devices and a kernel with ext4")
@@ -59,7 +59,7 @@ def test_there_are_enough_and_each_has_a_point() -> None:
     points = collections.Counter(spec.point for spec in IMAGES.values())
     assert all(count == 1 and len(point) > 10 for point, count in points.items())
     done = run(sys.executable, "-m", "fixtures.ext", "--list")
-    assert len(done.stdout.splitlines()) == len(IMAGES)
+    assert len(done.stdout.splitlines()) == len(IMAGES) + len(LARGE)
 
 
 def test_an_unknown_name_is_refused_in_one_line() -> None:
@@ -220,6 +220,40 @@ def test_an_image_has_the_content_that_was_described(name: str, items: list[tree
                 content[offset : offset + len(piece)] = piece
             assert (entry.digest, entry.size) == (content_digest(_reader(bytes(content)), len(content))[0], len(content))
             assert entry.nlink == 1 + counts[item.path]
+
+
+INODES = {"many_files": 10_100, "big_directory": 100_012, "million_inodes": 1_001_000, "big_file": 1, "repository": 5000}
+"""At least so many are in use beside the file system's own."""
+
+
+def test_the_large_ones_are_known() -> None:
+    assert set(LARGE) == set(INODES)
+    assert not set(LARGE) & set(IMAGES)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list(INODES))
+def test_large(name: str) -> None:
+    path = image(name)
+    done = run("e2fsck", "-fn", path)
+    assert done.returncode == 0, done.stdout
+    used = int(re.search(r": (\d+)/\d+ files", done.stdout)[1])  # type: ignore[index]
+    assert INODES[name] <= used - 11 <= INODES[name] * 1.1 + 1
+    assert path.stat().st_blocks * 512 <= 1200 << 20
+    if name == "big_directory":
+        assert b"Indirect levels: 1" in ask(path, "htree big")
+
+
+def test_demo(tmp_path: Path) -> None:
+    done = run(sys.executable, "-m", "fixtures.demo", tmp_path / "demo.img")
+    assert done.returncode == 0, done.stderr
+    assert run("e2fsck", "-fn", tmp_path / "demo.img").returncode == 0
+    entries = debugfs_oracle(tmp_path / "demo.img")
+    assert {entry.type for entry in entries.values()} == {"file", "directory", "symlink", "character", "block", "fifo", "socket"}
+    assert entries[b"/sparse.bin"].size == 4 << 30 > 1000 * 512 * entries[b"/sparse.bin"].blocks
+    assert entries[b"/bin/hello"].mode == 0o755
+    assert entries[b"/docs/poem.txt"] == entries[b"/docs/the-same-poem.txt"]
+    assert run(sys.executable, "-m", "fixtures.demo").returncode == 2
 
 
 # --- the oracle --------------------------------------------------------------------------------------------------------
