@@ -30,9 +30,9 @@ from collections import OrderedDict
 from typing import Final
 
 from vfs.api import Handle, fail
+from vfs.view.dentry import DIRECTORY, REGULAR, Dentry
 from vfs.view.kernel.abi import MFD_EXEC
 from vfs.view.kernel.notify import Call
-from vfs.view.names import DIRECTORY, REGULAR, Dentry
 
 READY: Final = 512
 LAZY: Final = 768

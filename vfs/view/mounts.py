@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from vfs.api import Filesystem, MountOptions, fail
 
 if TYPE_CHECKING:
-    from vfs.view.names import Dentry, Place
+    from vfs.view.dentry import Dentry, Place
 
 FIRST_MINOR = 1 << 19
 """st_dev of a mount is 0:minor, as the kernel numbers file systems without a device. The host's count up from small numbers."""

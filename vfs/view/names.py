@@ -13,41 +13,19 @@ from __future__ import annotations
 import errno
 import os
 import re
-import stat
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from vfs.api import Node, Stat, fail
+from vfs.api import fail
+from vfs.view.dentry import DIRECTORY, LINK, Dentry, Place
 from vfs.view.kernel.notify import Call
-from vfs.view.mounts import Mount, MountTable
+from vfs.view.mounts import MountTable
 
 if TYPE_CHECKING:
     from vfs.view.tasks import Tasks
 
 MAX_LINKS = 40
 NAME_MAX = 255
-DIRECTORY, REGULAR, LINK = stat.S_IFDIR, stat.S_IFREG, stat.S_IFLNK
-
-
-class Dentry:
-    """One name of a virtual node, at one path of the view. *parent* is `None` for a mount's root; *kind* is the type in
-    `st_mode`."""
-
-    __slots__ = ("kind", "mount", "name", "node", "packed_stat", "packed_statx", "parent", "path")
-
-    def __init__(self, mount: Mount, parent: Dentry | None, name: bytes, path: bytes, node: Node) -> None:
-        self.mount, self.parent, self.name, self.path, self.node = mount, parent, name, path, node
-        self.kind = stat.S_IFMT(node.stat().mode)
-        # What stat(2) and statx(2) write, kept where nothing can change it.
-        self.packed_stat: bytes | None = None
-        self.packed_statx: bytes | None = None
-
-    def stat(self) -> Stat:
-        return self.node.stat()
-
-
-Place = Dentry | bytes
-"""A directory or file of the view: virtual, or a canonical path of the host."""
 
 
 class Elsewhere(Exception):

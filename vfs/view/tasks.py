@@ -12,7 +12,7 @@ from vfs.view.files import OpenFiles
 from vfs.view.kernel.abi import AT_FDCWD
 
 if TYPE_CHECKING:
-    from vfs.view.names import Place
+    from vfs.view.dentry import Place
 
 
 class Tasks:

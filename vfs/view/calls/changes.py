@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 from vfs.view.calls.names import named, read_only, redirect
 from vfs.view.calls.table import CallTable, Handler
+from vfs.view.dentry import Dentry
 from vfs.view.kernel.abi import AT_FDCWD
 from vfs.view.kernel.notify import CONTINUE, Call
 from vfs.view.kernel.structs import signed
-from vfs.view.names import Dentry, Elsewhere
+from vfs.view.names import Elsewhere
 
 if TYPE_CHECKING:
     from vfs.view.view import View

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 from vfs.api import Handle, fail
 from vfs.view.calls.names import opened, read_only
 from vfs.view.calls.table import CallTable, Handler
+from vfs.view.dentry import DIRECTORY
 from vfs.view.files import CHUNK, LAZY, READY, Placeholder
 from vfs.view.kernel import structs
 from vfs.view.kernel.abi import IOV_MAX, MAP_ANONYMOUS, SEEK_DATA
 from vfs.view.kernel.memory import write_some
 from vfs.view.kernel.notify import CONTINUE, Call
 from vfs.view.kernel.structs import signed, signed64
-from vfs.view.names import DIRECTORY
 
 if TYPE_CHECKING:
     from vfs.view.view import View

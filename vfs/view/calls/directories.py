@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from vfs.api import fail
 from vfs.view.calls.names import named
 from vfs.view.calls.table import CallTable
+from vfs.view.dentry import DIRECTORY, Dentry
 from vfs.view.files import READY
 from vfs.view.kernel import structs
 from vfs.view.kernel.abi import AT_FDCWD
 from vfs.view.kernel.notify import CONTINUE, Call
 from vfs.view.kernel.structs import signed
-from vfs.view.names import DIRECTORY, Dentry
 
 if TYPE_CHECKING:
     from vfs.view.view import View

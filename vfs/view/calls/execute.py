@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from vfs.api import fail
 from vfs.view.calls.names import is_empty
 from vfs.view.calls.table import CallTable
+from vfs.view.dentry import LINK, REGULAR, Dentry
 from vfs.view.files import Placeholder
 from vfs.view.kernel.abi import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW
 from vfs.view.kernel.machine import current
@@ -27,7 +28,7 @@ from vfs.view.kernel.memory import read_pointers
 from vfs.view.kernel.notify import CONTINUE, Call
 from vfs.view.kernel.structs import signed
 from vfs.view.kernel.trace import Stopped
-from vfs.view.names import LINK, REGULAR, Dentry, Elsewhere
+from vfs.view.names import Elsewhere
 
 if TYPE_CHECKING:
     from vfs.view.view import View

@@ -14,10 +14,10 @@ from vfs.api import Filesystem, MountOptions, fail, message, parse_all, registry
 from vfs.api.module import Source
 from vfs.api.storage import FileStorage, NodeStorage, Storage
 from vfs.view.calls.table import CallTable
+from vfs.view.dentry import DIRECTORY, Dentry, Place
 from vfs.view.kernel.abi import AT_FDCWD, MNT_DETACH, MS_BIND, MS_MOVE, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, MS_REMOUNT
 from vfs.view.kernel.notify import CONTINUE, Call
 from vfs.view.mounts import Mount
-from vfs.view.names import DIRECTORY, Dentry, Place
 
 if TYPE_CHECKING:
     from vfs.view.view import View

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from vfs.view.calls.table import Handler
+from vfs.view.dentry import Dentry
 from vfs.view.kernel.abi import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW
 from vfs.view.kernel.notify import CONTINUE, Call
 from vfs.view.kernel.structs import signed
-from vfs.view.names import Dentry, Elsewhere
+from vfs.view.names import Elsewhere
 
 if TYPE_CHECKING:
     from vfs.view.view import View

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 from vfs.api import fail
 from vfs.view.calls.names import redirect, redirect_unwatched
 from vfs.view.calls.table import CallTable
+from vfs.view.dentry import DIRECTORY, LINK, Dentry
 from vfs.view.kernel import structs
 from vfs.view.kernel.abi import AT_FDCWD, RESOLVE_BENEATH, RESOLVE_IN_ROOT, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV
 from vfs.view.kernel.notify import CONTINUE, Call
 from vfs.view.kernel.structs import signed
-from vfs.view.names import DIRECTORY, LINK, Dentry, Elsewhere
+from vfs.view.names import Elsewhere
 from vfs.view.tables import open_table
 
 if TYPE_CHECKING:

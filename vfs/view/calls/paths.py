@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 from vfs.api import fail
 from vfs.view.calls.names import Action, named, opened, redirect, refuse
 from vfs.view.calls.table import CallTable, Handler
+from vfs.view.dentry import DIRECTORY, LINK, REGULAR, Dentry
 from vfs.view.files import READY
 from vfs.view.kernel import abi, structs
 from vfs.view.kernel.abi import AT_FDCWD
 from vfs.view.kernel.notify import CONTINUE, Call
 from vfs.view.kernel.structs import signed
-from vfs.view.names import DIRECTORY, LINK, MAGIC, REGULAR, Dentry, Elsewhere
+from vfs.view.names import MAGIC, Elsewhere
 
 if TYPE_CHECKING:
     from vfs.view.view import View

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vfs.view.calls.table import CallTable
+from vfs.view.dentry import DIRECTORY
 from vfs.view.kernel.notify import CONTINUE, Call
-from vfs.view.names import DIRECTORY
 
 if TYPE_CHECKING:
     from vfs.view.view import View

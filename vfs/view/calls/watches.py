@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from vfs.view.calls.names import named, redirected
 from vfs.view.calls.table import CallTable
+from vfs.view.dentry import Dentry
 from vfs.view.kernel.abi import IN_DONT_FOLLOW
 from vfs.view.kernel.notify import Call
-from vfs.view.names import Dentry
 
 if TYPE_CHECKING:
     from vfs.view.view import View

@@ -12,6 +12,7 @@ import os
 import select
 import signal
 import sys
+import time
 from typing import NoReturn
 
 from vfs.view.kernel import abi, descriptors, libc, processes, reports
@@ -19,6 +20,7 @@ from vfs.view.kernel.reports import Kind
 from vfs.view.kernel.signals import SI_KERNEL, Received, SignalReader
 
 _TERMINAL = (signal.SIGINT, signal.SIGQUIT)
+_GRACE = 0.05  # seconds
 _PASSED_ON = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
@@ -31,6 +33,9 @@ class Front:
         self._signals = SignalReader()
         self._guardian = self._guardian_fd = 0
         self._command = self._command_fd = 0
+        self._command_ended = False
+        self._early: list[int] = []  # signals that came before the command's process did
+        self._look_at: float | None = None  # when to look whether the command was continued as well
         self._poll = select.poll()
 
     def run(self) -> NoReturn:
@@ -41,7 +46,10 @@ class Front:
         self._poll.register(self._signals.fd, select.POLLIN)
         self._poll.register(self._pipe, select.POLLIN)
         while True:
-            for fd, _ in self._poll.poll():
+            events = self._poll.poll(None if self._look_at is None else _GRACE * 1000)
+            if not events:
+                self._continue_command()
+            for fd, _ in events:
                 if fd == self._pipe:
                     self._report()
                 elif fd == self._guardian_fd:
@@ -63,23 +71,36 @@ class Front:
                 self._poll.register(self._guardian_fd, select.POLLIN)
         elif report.kind == Kind.COMMAND:
             self._command, self._command_fd = _hold(report.value)
+            for number in self._early:
+                processes.send_signal(self._command_fd, number)
         elif report.kind == Kind.ENDED:
             self._command = 0
+            self._command_ended = True
 
     def _signal(self, received: Received) -> None:
         number = received.number
         if number == signal.SIGCONT:
-            if received.sender != self._guardian and self._command_stopped():
-                processes.send_signal(self._command_fd, number)
+            self._look_at = None if received.sender == self._guardian else time.monotonic() + _GRACE
         elif number in _PASSED_ON:
-            if not self._command:
-                if self._guardian:
-                    processes.send_signal(self._guardian_fd, signal.SIGTERM)
-            elif number not in _TERMINAL or received.code != SI_KERNEL:
+            if self._command_ended:
+                processes.send_signal(self._guardian_fd, signal.SIGTERM)
+            elif number in _TERMINAL and received.code == SI_KERNEL:
+                pass
+            elif self._command:
                 processes.send_signal(self._command_fd, number)
+            else:
+                self._early.append(number)
 
-    def _command_stopped(self) -> bool:
-        return bool(self._command) and processes.stat_fields(self._command)[:1] == [b"T"]
+    def _continue_command(self) -> None:
+        """We were continued a while ago.  A shell continues the whole process group, but others perhaps us alone.
+
+        Not at once: the command may have been stopped again meanwhile, and we are next.
+        """
+        if self._look_at is None or time.monotonic() < self._look_at:
+            return
+        self._look_at = None
+        if self._command and processes.stat_fields(self._command)[:1] == [b"T"]:
+            processes.send_signal(self._command_fd, signal.SIGCONT)
 
     def _ended(self, pid: int, status: int) -> None:
         if pid != self._supervisor:
