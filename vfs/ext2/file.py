@@ -127,6 +127,22 @@ class InlineHandle(Handle):
             return b""
         return self.content[offset:end].ljust(end - offset, b"\0")
 
+    def extents(self, offset: int, length: int) -> list[Extent]:
+        end = min(offset + length, self.node.size)
+        if offset < 0 or offset >= end:
+            return []
+        held = min(max(offset, len(self.content)), end)
+        parts = (Extent(offset, held - offset), Extent(held, end - held, hole=True))
+        return [part for part in parts if part.length]
+
+    def seek_data(self, offset: int) -> int:
+        return offset if 0 <= offset < min(len(self.content), self.node.size) else fail(errno.ENXIO)
+
+    def seek_hole(self, offset: int) -> int:
+        if not 0 <= offset < self.node.size:
+            fail(errno.ENXIO)
+        return max(offset, min(len(self.content), self.node.size))
+
 
 def _append(extents: list[Extent], extent: Extent) -> None:
     """Add an extent, joined to the last one where it only continues it."""

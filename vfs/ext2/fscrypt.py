@@ -34,6 +34,10 @@ def shown(name: bytes, major: int, minor: int) -> bytes:
     content = _HASHES.pack(major, minor) + name[:KEPT]
     if len(name) > KEPT:
         content += hashlib.sha256(name[KEPT:]).digest()
+    return _encode(content)
+
+
+def _encode(content: bytes) -> bytes:
     return base64.urlsafe_b64encode(content).rstrip(b"=")
 
 
@@ -64,7 +68,7 @@ def stored(name: bytes) -> Stored | None:
         content = base64.b64decode(name + b"=" * (-len(name) % 4), b"-_", validate=True)
     except ValueError:
         return None
-    if not _HASHES.size < len(content) <= _HASHES.size + KEPT + 32:
+    if not _HASHES.size < len(content) <= _HASHES.size + KEPT + 32 or _encode(content) != name:
         return None
     kept = content[_HASHES.size : _HASHES.size + KEPT]
     return Stored(_HASHES.unpack_from(content)[0], kept, content[_HASHES.size + KEPT :])
