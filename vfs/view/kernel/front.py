@@ -11,8 +11,8 @@ import gc
 import os
 import select
 import signal
-import sys
 import time
+from collections.abc import Callable
 from typing import NoReturn
 
 from vfs.view.kernel import abi, descriptors, libc, processes, reports
@@ -25,11 +25,12 @@ _PASSED_ON = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, sign
 
 
 class Front:
-    def __init__(self, supervisor: int, pipe: int, name: str) -> None:
-        """The supervisor's pid, our child; the guardian's reports; the name before messages."""
+    def __init__(self, supervisor: int, pipe: int, name: str, cleanup: Callable[[], None] | None) -> None:
+        """The supervisor's pid, our child; the guardian's reports; the name before messages; see start.launch."""
         self._supervisor = supervisor
         self._pipe = pipe
         self._name = name
+        self._cleanup = cleanup
         self._signals = SignalReader()
         self._guardian = self._guardian_fd = 0
         self._command = self._command_fd = 0
@@ -106,12 +107,13 @@ class Front:
         if pid != self._supervisor:
             return
         code = os.waitstatus_to_exitcode(status)
-        if code < 0:
-            print(f"{self._name}: the supervisor was killed (signal {-code}): all processes end", file=sys.stderr)
-            code = 128 - code
         self._supervisor = 0
         processes.kill_tree(lambda pid, status: None)
-        sys.stderr.flush()
+        if code < 0:
+            os.write(2, f"{self._name}: the supervisor was killed (signal {-code}): all processes were ended\n".encode())
+            code = 128 - code
+            if self._cleanup:
+                self._cleanup()
         os._exit(code)
 
 

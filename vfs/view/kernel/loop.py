@@ -1,7 +1,8 @@
 """The hot loop: receive a call, ask its handler, answer.
 
-One thread runs it, and whatever it does all others wait for.  A handler that may block keeps a copy of the call, returns
-DONE and has another thread answer it; other descriptors (control channels, inotify) are likewise other threads' work.
+What it does, all tasks wait for.  A handler that may block keeps a copy of the call, returns DONE and has another thread
+answer it; other descriptors (control channels, inotify) are likewise other threads' work.  The loop itself may run in
+several threads at a time, if the handlers allow it: all it changes is its own.
 """
 
 import errno

@@ -81,11 +81,14 @@ def launch(
     environment: Mapping[str, str] | None = None,
     prepare: Callable[[], None] | None = None,
     name: str = "umview",
+    cleanup: Callable[[], None] | None = None,
 ) -> Tree:
     """Execute argv[0] (searched in PATH) under the filter.  Returns in the supervisor: see above.
 
-    `prepare` runs in the command's process, before the filter.  There must be no other threads yet.  CannotStart, with
-    a sentence.  A command that can't be executed is its own exit status: 127 not found, 126 not executable.
+    There must be no other threads yet.  CannotStart, with a sentence.  A command that can't be executed shows in the
+    exit status: 127 not found, 126 not executable.
+    `prepare` runs in the command's process, before the filter.  `cleanup` runs in the front when the supervisor was
+    killed, after all processes have ended: for what the supervisor leaves on disk.
     """
     program = filter.program()
     descriptors.fill_standard()
@@ -108,7 +111,7 @@ def launch(
     supervisor = os.fork()
     if supervisor:
         _close(to_front[1], *from_guardian)
-        Front(supervisor, to_front[0], name).run()
+        _stand_in_front(supervisor, to_front[0], name, cleanup)
     os.setpgid(0, 0)
     go = os.pipe()
     guardian = os.fork()
@@ -131,6 +134,15 @@ def launch(
 def _close(*pipes: int) -> None:
     for fd in pipes:
         os.close(fd)
+
+
+def _stand_in_front(supervisor: int, pipe: int, name: str, cleanup: Callable[[], None] | None) -> NoReturn:
+    """In the process that the user started.  Nothing of the caller's may run here any more."""
+    try:
+        Front(supervisor, pipe, name, cleanup).run()
+    except BaseException as error:
+        os.write(2, f"{name}: the process in front failed: {error!r}\n".encode())
+    os._exit(1)
 
 
 def _guard(command: Command, front: int, pipes: tuple[int, ...], go: int) -> NoReturn:
