@@ -62,9 +62,7 @@ def serve(listener: Listener, handlers: list[Handler], on_error: Callable[[Call,
         # Listener.receive and reply, written out: this is what every trapped call pays.
         try:
             text = ioctl(fd, SECCOMP_IOCTL_NOTIF_RECV, BLANK, False)
-        except InterruptedError:
-            continue
-        except FileNotFoundError:
+        except (InterruptedError, FileNotFoundError):
             if listener.abandoned():
                 return
             continue

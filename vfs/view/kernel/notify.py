@@ -61,9 +61,7 @@ class Listener:
         """Wait for a call and fill `call` in.  False: there is none after all, try again.  Gone: there will be none."""
         try:
             text = fcntl.ioctl(self.fd, abi.SECCOMP_IOCTL_NOTIF_RECV, BLANK, False)
-        except InterruptedError:
-            return False
-        except FileNotFoundError:  # its thread was killed before we came, or no task is left
+        except (InterruptedError, FileNotFoundError):  # a signal; its thread was killed before we came
             if self.abandoned():
                 raise Gone from None
             return False
@@ -73,7 +71,10 @@ class Listener:
         return True
 
     def abandoned(self) -> bool:
-        """No task uses the filter.  (From Linux 6.11 on RECV says so by ENOENT, before only poll does.)"""
+        """No task uses the filter.
+
+        From Linux 6.11 on, RECV says so by ENOENT.  Before, it goes on waiting and only poll tells: see signals.survive.
+        """
         import select
 
         poll = select.poll()

@@ -20,6 +20,7 @@ _SIGINFO_SIZE = 128  # struct signalfd_siginfo: signo u32, errno s32, code s32, 
 _SIGINFO = struct.Struct("<Iii I")
 _SFD_CLOEXEC = os.O_CLOEXEC
 SI_KERNEL = 0x80  # asm-generic/siginfo.h: not sent by a process; from a terminal, for one
+_REPEAT = 0.05  # seconds
 _BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)  # Python ignores these
 
 
@@ -72,13 +73,29 @@ class SignalReader:
             yield Received(number, code, sender)
 
 
-def survive() -> None:
+def survive(guardian: int) -> None:
     """For the supervisor: signals meant for the tree pass by.
 
     Handlers that do nothing, rather than SIG_IGN, so that programs started from here have the usual dispositions; but
     for terminal output from the background a handler would be called again and again.
+
+    The guardian, a child, ends after the tree.  Kernels before 6.11 do not wake a loop that waits for a call then: so a
+    timer interrupts it, once and again, until it has looked.
     """
-    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+
+    def look_at_guardian(*_: object) -> None:
+        if os.waitid(os.P_PID, guardian, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            signal.setitimer(signal.ITIMER_REAL, _REPEAT, _REPEAT)
+
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGALRM):
         signal.signal(number, lambda *_: None)
     for number in (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU):
         signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, look_at_guardian)
+
+
+def pass_away(guardian: int) -> None:
+    """The loop has ended: no more timer."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    os.waitpid(guardian, 0)

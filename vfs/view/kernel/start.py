@@ -12,6 +12,7 @@ in a process group of its own, so that neither Ctrl-C nor Ctrl-Z reaches it.  It
 tree has ended, also those that the command left behind (as proot does, and other than a shell).
 """
 
+import contextlib
 import errno
 import os
 import resource
@@ -61,7 +62,8 @@ class Tree:
 
     def end(self) -> None:
         """Kill all processes of the tree; the loop then ends by itself."""
-        os.kill(self.guardian, signal.SIGTERM)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.guardian, signal.SIGTERM)
 
     def wait(self) -> int:
         """After the loop has ended: the command's exit status, 128+n when signal n ended it."""
@@ -70,7 +72,7 @@ class Tree:
             if report.kind == Kind.ENDED:
                 code = os.waitstatus_to_exitcode(report.value)
         os.close(self._pipe)
-        os.waitpid(self.guardian, 0)
+        signals.pass_away(self.guardian)
         self.listener.close()
         return code if code >= 0 else 128 - code
 
@@ -119,7 +121,7 @@ def launch(
         _close(to_front[0], from_guardian[0], go[1])
         _guard(command, front, (from_guardian[1], to_front[1]), go[0])
     _close(*to_front, from_guardian[1], go[0])
-    signals.survive()
+    signals.survive(guardian)
     inherited.unblock()
     libc.prctl(abi.PR_SET_NAME, b"umview:view")
     child, listener = _fetch_listener(from_guardian[0], filter)
