@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from vfs.api import Entry, damaged, fail
 from vfs.ext2 import casefold, features, fscrypt, htree, inline, layout
+from vfs.ext2.fastcommit import Names
 from vfs.ext2.layout import DirEntry
 
 if TYPE_CHECKING:
@@ -64,6 +65,18 @@ def pieces(node: Ext2Node, start: int = 0) -> Iterator[Piece]:
 
 def entries(node: Ext2Node, start: int) -> Iterator[Entry]:
     """The entries behind cookie *start*. EUCLEAN, after all that can be read: the first thing that is wrong."""
+    changes = _changes(node)
+    return _stored(node, start) if changes is None else changes.listed(node, _stored(node, start), start)
+
+
+def _changes(node: Ext2Node) -> Names | None:
+    """What the journal's fast commits changed in this directory."""
+    fast = node.filesystem.fast_commits
+    return fast.names.get(node.ino) if fast is not None else None
+
+
+def _stored(node: Ext2Node, start: int) -> Iterator[Entry]:
+    """The entries that the directory's own blocks hold."""
     shown = fscrypt.shower(node) if node.flags & layout.FL_ENCRYPTED else None
     known = node.filesystem.decoded
     problem = ""
@@ -132,6 +145,9 @@ def wide_rec_len(rec_len: int, end: int) -> int:
 
 def find(node: Ext2Node, name: bytes) -> int:
     """The inode number of the entry called *name*. ENOENT; EUCLEAN: it may be in a part that is damaged."""
+    changes = _changes(node)
+    if changes is not None and (changes.parent or name in changes.changed):
+        return changes.changed.get(name) or fail(errno.ENOENT)
     if node.flags & layout.FL_ENCRYPTED:
         wanted = fscrypt.stored(name)
         if wanted is None:
@@ -264,6 +280,9 @@ def _find_folded(node: Ext2Node, name: bytes) -> int:
 
 def parent(node: Ext2Node) -> int:
     """The number of the directory above, as the second entry tells. EUCLEAN."""
+    changes = _changes(node)
+    if changes is not None and changes.parent:
+        return changes.parent
     if node.flags & layout.FL_INLINE_DATA:
         return int.from_bytes(node.block[:4], "little")
     for base, raw in pieces(node):

@@ -15,6 +15,7 @@ from vfs.api import Entry, Handle, Node, Stat, damaged, fail
 from vfs.ext2 import directory, features, layout, xattr
 from vfs.ext2.blockmap import BlockMap
 from vfs.ext2.extents import ExtentMap
+from vfs.ext2.fastcommit import EditedMap
 from vfs.ext2.file import open_file, read_link
 from vfs.ext2.indirect import IndirectMap
 from vfs.ext2.layout import Inode
@@ -198,7 +199,10 @@ class Ext2Node(Node):
     def map(self) -> BlockMap:
         """Where the content lies; of inodes whose content is not inline."""
         if self._map is None:
-            self._map = ExtentMap(self) if self.flags & layout.FL_EXTENTS else IndirectMap(self)
+            below: BlockMap = ExtentMap(self) if self.flags & layout.FL_EXTENTS else IndirectMap(self)
+            fast = self.filesystem.fast_commits
+            edits = fast.edits.get(self.ino) if fast is not None else None
+            self._map = EditedMap(below, edits) if edits is not None else below
         return self._map
 
     # ---------------------------------------------------------------- directories

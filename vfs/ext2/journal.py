@@ -96,6 +96,7 @@ class Journal:
         fast = 0
         if self.incompat & jl.INCOMPAT_FAST_COMMIT:
             fast = s.num_fc_blocks or jl.DEFAULT_FAST_COMMIT_BLOCKS
+        self.fast = bool(fast and s.start)
         # The log is [first, end); what follows it is the area of fast commits.
         self.first, self.end, self.maxlen = s.first, s.maxlen - fast, s.maxlen
         if s.maxlen > self.length or not 0 < s.first < self.end or (s.start and not s.first <= s.start < self.end):
@@ -263,8 +264,3 @@ def crc32_be(seed: int, content: bytes) -> int:
     """The kernel's crc32_be: the common CRC-32 with the bits the other way round, and no inversion."""
     mirrored = int(f"{seed:032b}"[::-1], 2) ^ 0xFFFFFFFF
     return int(f"{zlib.crc32(content.translate(_REVERSED), mirrored) ^ 0xFFFFFFFF:032b}"[::-1], 2)
-
-
-def replay_map(filesystem: Ext2Filesystem) -> Overlay:
-    """The overlay for an image that wants recovery; the only thing that the rest of the reader asks of this file."""
-    return Journal(filesystem).replay()

@@ -156,7 +156,8 @@ def _state(filesystem: Ext2Filesystem) -> str:
         said.append("not unmounted; what the journal holds is not shown")
     elif geometry.incompat & features.RECOVER:
         overlay = filesystem.overlay
-        said.append(f"not unmounted; {overlay.transactions} transactions of the journal are shown, {len(overlay)} blocks")
+        fast = filesystem.fast_commits.count if filesystem.fast_commits else 0
+        said.append(f"not unmounted; shown with {overlay.transactions} transactions and {fast} fast commits of its journal")
     elif s.state & layout.STATE_CLEAN:
         said.append("clean")
     else:
