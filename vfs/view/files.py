@@ -251,6 +251,9 @@ class OpenFiles:
 
     def copy_content(self, placeholder: Placeholder, descriptor: int) -> None:
         content, size = placeholder.content(), placeholder.size
+        found = placeholder.dentry.stat()
+        if min(size, found.blocks * 512) > available_memory() // 2:
+            fail(errno.ENOMEM, "too large to be held in memory")
         os.fchmod(descriptor, 0o600)  # it has the file's mode, which may forbid us to write
         writer = os.open(b"/proc/self/fd/%d" % descriptor, os.O_RDWR | os.O_CLOEXEC)
         try:
@@ -343,3 +346,12 @@ class OpenFiles:
             self.hints.clear()
         self.hints[tid] = number + 1
         return number
+
+
+def available_memory() -> int:
+    """Bytes that can be had without pushing others out; a memfd is memory."""
+    with open("/proc/meminfo", "rb") as lines:
+        for line in lines:
+            if line.startswith(b"MemAvailable:"):
+                return int(line.split()[1]) << 10
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

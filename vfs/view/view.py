@@ -6,12 +6,14 @@ import errno
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable, Iterable
 
 from vfs.view.calls import changes, descriptors, directories, execute, identity, opening, paths, sockets, watches
 from vfs.view.calls import mount as mounting
 from vfs.view.calls.table import CallTable
 from vfs.view.files import OpenFiles
+from vfs.view.kernel.notify import Call
 from vfs.view.mounts import Mount, MountTable
 from vfs.view.names import Names
 from vfs.view.tasks import Tasks
@@ -42,6 +44,12 @@ class View:
     def log(self, line: str) -> None:
         if self.debug:
             sys.stderr.write(f"umview[{os.getpid()}]: {line}\n")
+
+    def report(self, call: Call, error: Exception) -> None:
+        """A handler's mistake: one line, and with debug where it happened."""
+        sys.stderr.write(f"umview[{os.getpid()}]: {call.name} of process {call.tid}: {type(error).__name__}: {error}\n")
+        if self.debug:
+            traceback.print_exception(error)
 
     def detach(self, mount: Mount) -> None:
         """Take a mount out of the view. Its file system is closed at once when nothing has it open, else at the end."""

@@ -57,7 +57,7 @@ def run(command: list[str], debug: bool = False) -> int:
     try:
         tree = start.launch(view.table.filter, command)
         view.pids = lambda: descendants(tree.guardian)
-        loop.serve(tree.listener, loop.table(view.table.handlers))
+        loop.serve(tree.listener, loop.table(view.table.handlers), view.report)
         return tree.wait()
     except start.CannotStart as error:
         raise OSError(errno.ENOSYS, str(error)) from None
