@@ -7,9 +7,8 @@ found again.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import struct
+from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,10 +20,19 @@ from vfs.ext2.layout import DirEntry
 if TYPE_CHECKING:
     from vfs.ext2.inode import Ext2Node
 
+
+def _sha256(content: bytes) -> bytes:
+    # Imported here: it loads OpenSSL, 7 ms that only long encrypted names are worth.
+    import hashlib
+
+    return hashlib.sha256(content).digest()
+
+
 _HASHES = struct.Struct("<II")
 _HEAD = DirEntry.pick("inode", "rec_len", "name_len", "file_type")
 KEPT = 149
 """Bytes of a stored name that are shown as they are."""
+_TO_URL, _FROM_URL = bytes.maketrans(b"+/", b"-_"), bytes.maketrans(b"-_", b"+/")
 MINIMUM = 16
 """Stored names are padded to the cipher's block."""
 
@@ -33,12 +41,12 @@ def shown(name: bytes, major: int, minor: int) -> bytes:
     """The name to show for a stored one of these hashes."""
     content = _HASHES.pack(major, minor) + name[:KEPT]
     if len(name) > KEPT:
-        content += hashlib.sha256(name[KEPT:]).digest()
+        content += _sha256(name[KEPT:])
     return _encode(content)
 
 
 def _encode(content: bytes) -> bytes:
-    return base64.urlsafe_b64encode(content).rstrip(b"=")
+    return b2a_base64(content, newline=False).rstrip(b"=").translate(_TO_URL)
 
 
 class Stored(NamedTuple):
@@ -54,7 +62,7 @@ class Stored(NamedTuple):
         while position + layout.DIRENT_MIN <= end:
             ino, rec_len, name_len, _ = _HEAD.unpack_from(raw, position)
             name = raw[position + 8 : position + 8 + name_len]
-            if ino and name.startswith(self.prefix) and hashlib.sha256(name[KEPT:]).digest() == self.digest:
+            if ino and name.startswith(self.prefix) and _sha256(name[KEPT:]) == self.digest:
                 return int(ino)
             if rec_len < layout.DIRENT_MIN:
                 return 0
@@ -65,7 +73,7 @@ class Stored(NamedTuple):
 def stored(name: bytes) -> Stored | None:
     """What to look for when a shown name is looked up; `None`: no name is shown so."""
     try:
-        content = base64.b64decode(name + b"=" * (-len(name) % 4), b"-_", validate=True)
+        content = a2b_base64(name.translate(_FROM_URL) + b"=" * (-len(name) % 4))
     except ValueError:
         return None
     if not _HASHES.size < len(content) <= _HASHES.size + KEPT + 32 or _encode(content) != name:

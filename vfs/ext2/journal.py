@@ -14,7 +14,7 @@ import zlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from vfs.api import damaged, unsupported
-from vfs.ext2 import features
+from vfs.ext2 import features, layout
 from vfs.ext2 import journal_layout as jl
 from vfs.ext2.blockmap import Run
 from vfs.ext2.checksum import crc32c
@@ -108,8 +108,7 @@ class Journal:
         """Where the log's blocks are: the runs of the journal's inode."""
         superblock = self.filesystem.superblock
         if not superblock.journal_inum:
-            uuid = superblock.journal_uuid.hex()
-            name = "-".join((uuid[:8], uuid[8:12], uuid[12:16], uuid[16:20], uuid[20:]))
+            name = layout.uuid_text(superblock.journal_uuid)
             raise unsupported(f"the journal is on another device (UUID {name}) and holds changes that are not in this image")
         node = self.filesystem.inode(superblock.journal_inum)
         if node.mode & 0o170000 != 0o100000:

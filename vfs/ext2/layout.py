@@ -147,6 +147,12 @@ class Superblock(Structure):
     checksum: int = at(0x3FC, "I")
 
 
+def uuid_text(raw: bytes) -> str:
+    """A UUID as it is written. The library's `uuid` costs 2 ms to import."""
+    digits = raw.hex()
+    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+
+
 # Superblock.state
 STATE_CLEAN, STATE_ERRORS, STATE_ORPHANS = 1, 2, 4
 # Superblock.flags: which way `char` went when names were hashed.

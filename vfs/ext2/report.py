@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import uuid
 from typing import TYPE_CHECKING
 
 from vfs.api import StatFs
@@ -113,7 +112,7 @@ def details(filesystem: Ext2Filesystem) -> dict[str, str | int]:
     found: dict[str, str | int] = {
         "type": version(filesystem),
         "label": _text(s.volume_name),
-        "uuid": str(uuid.UUID(bytes=s.uuid)),
+        "uuid": layout.uuid_text(s.uuid),
         "state": _state(filesystem),
         "features": " ".join(compat + incompat + ro_compat),
         "block size": geometry.block_size,
