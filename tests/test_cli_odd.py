@@ -36,6 +36,7 @@ class Odd:
     short: int | None = None
     holes: bool = False
     broken_xattrs: bool = False
+    xattrs: tuple[tuple[bytes, bytes], ...] = ()
 
 
 class OddNode(Node):
@@ -63,7 +64,10 @@ class OddNode(Node):
     def listxattr(self) -> list[bytes]:
         if self.odd.broken_xattrs:
             raise damaged("attributes that nobody can read")
-        return []
+        return [name for name, _ in self.odd.xattrs]
+
+    def getxattr(self, name: bytes) -> bytes:
+        return dict(self.odd.xattrs)[name]
 
 
 class OddHandle(Handle):
@@ -157,6 +161,18 @@ def test_attributes_that_cannot_be_read_do_not_lose_the_file(kind: str, tmp_path
     found, said = taken_out(odd, kind, tmp_path, capsys)
     assert found == {"file": b"content"}
     assert said == ["vfs: odd: /file: attributes that nobody can read"]
+
+
+@both
+def test_attributes_with_impossible_names_are_counted(kind: str, tmp_path: Path, capsys: Capture) -> None:
+    evil = Odd(b"content", xattrs=((b"user.nul\0byte", b"1"), (b"user.new\nline=%", b"2")))
+    found, said = taken_out(Odd(children=[(b"file", evil), (b"bad", Odd(mode=0o070000))]), kind, tmp_path, capsys)
+    assert found == {"file": b"content"} and len(said) == 1
+    if kind == "directory":
+        assert os.listxattr(tmp_path / "cage" / "out" / "file") == ["user.new\nline=%"]
+    else:
+        with tarfile.open(tmp_path / "archive") as tar:
+            assert tar.getmember("file").pax_headers == {"SCHILY.xattr.user.new\nline%3D%25": "2"}
 
 
 # -------------------------------------------------------------------------------------------------------- the transfer

@@ -30,6 +30,9 @@ from vfs.cli.transfer import to_file
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
+ATTRIBUTES = "extended attributes not kept"
+
+
 def check_name(name: bytes) -> None:
     """EUCLEAN: a name from an image that is more or less than one path component."""
     if name in (b"", b".", b"..") or b"/" in name or b"\0" in name:
@@ -281,8 +284,8 @@ class HostTree(Closing):
         for name, value in values:
             try:
                 os.setxattr(place, name, value, follow_symlinks=isinstance(place, int))
-            except OSError:
-                self.lost["extended attributes not kept"] += 1
+            except (OSError, ValueError):  # ValueError: a NUL in a name from a damaged image
+                self.lost[ATTRIBUTES] += 1
 
 
 def _same(name: bytes, directory: int, other: bytes, other_directory: int) -> bool:

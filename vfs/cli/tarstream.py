@@ -19,7 +19,7 @@ from collections import Counter
 from vfs.api.errors import damaged, fail
 from vfs.api.node import Extent, Handle, Node, Stat
 from vfs.api.walk import Found, walk_tree
-from vfs.cli.hosttree import check_name
+from vfs.cli.hosttree import ATTRIBUTES, check_name
 from vfs.cli.opening import Report
 from vfs.cli.progress import Progress
 from vfs.cli.transfer import SMALL, extent_to_stream, is_plain, stretches
@@ -134,6 +134,9 @@ class TarStream:
         records: Records = {}
         with self.report.about(source):
             for name in node.listxattr():
+                if b"\0" in name:  # readers take keywords for text
+                    self.lost[ATTRIBUTES] += 1
+                    continue
                 key = name.replace(b"%", b"%25").replace(b"=", b"%3D")  # as GNU tar: a record's key ends at the first "="
                 records[b"SCHILY.xattr." + key] = node.getxattr(name)
         return records
