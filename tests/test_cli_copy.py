@@ -414,3 +414,30 @@ def test_tar_is_not_written_to_a_terminal(tmp_path: Path) -> None:
 def test_an_unfinished_archive_leaves_nothing(tmp_path: Path) -> None:
     done = vfs("extract", DISK, "/nothing", tmp_path / "out.tar")
     assert done.returncode == 1 and os.listdir(tmp_path) == []
+
+
+# ------------------------------------------------------------------------------------------------------ the destination
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["/no/where/out"], "vfs: /no/where/out: No such file or directory"),
+        (["/no/where/out.tar"], "vfs: /no/where/out.tar: No such file or directory"),
+        (["{tmp}/file"], "vfs: {tmp}/file: File exists"),
+        (["--tar", "{tmp}"], "vfs: {tmp}: Is a directory"),
+    ],
+)
+def test_extract_names_a_destination_that_fails(tmp_path: Path, arguments: list[str], line: str) -> None:
+    (tmp_path / "file").write_bytes(b"kept")
+    done = vfs("extract", DISK, *(each.format(tmp=tmp_path) for each in arguments))
+    assert (done.returncode, complaint(done)) == (1, line.format(tmp=tmp_path))
+    assert os.listdir(tmp_path) == ["file"] and (tmp_path / "file").read_bytes() == b"kept"
+
+
+def test_what_fails_on_this_side_is_told_apart(tmp_path: Path) -> None:
+    prefix = unprivileged()
+    for parent in (tmp_path, *tmp_path.parents[:2]):
+        parent.chmod(0o755)
+    done = vfs("cp", DISK, "/README", tmp_path, prefix=prefix, cwd="/")
+    assert done.returncode == 1 and complaint(done) == f"vfs: {DISK}: /README: Permission denied (in the destination)"

@@ -283,7 +283,7 @@ def test_everything_works_inside_an_inner_image(tmp_path: Path) -> None:
     assert output("ls", spec) == b"here\nlost+found\n"
     assert output("cat", spec, "here") == b"inside\n"
     done = vfs("cat", spec, "there")
-    assert complaint(done) == f"vfs: {spec}: there: No such file or directory"
+    assert complaint(done) == f"vfs: {spec}: /there: No such file or directory"
 
 
 def test_modules() -> None:

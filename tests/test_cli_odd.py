@@ -112,7 +112,7 @@ def taken_out(odd: Odd, kind: str, tmp_path: Path, capsys: Capture) -> tuple[dic
         with tarfile.open(tmp_path / "archive") as tar:
             found = {each.name: tar.extractfile(each).read() if each.isreg() else None for each in tar if each.name != "."}  # type: ignore[union-attr]
     assert os.listdir(tmp_path / "cage") == ["out"], "something was written outside"
-    assert report.status == 1
+    report.tell_losses()
     return found, capsys.readouterr().err.splitlines()
 
 
@@ -166,8 +166,9 @@ def test_attributes_that_cannot_be_read_do_not_lose_the_file(kind: str, tmp_path
 @both
 def test_attributes_with_impossible_names_are_counted(kind: str, tmp_path: Path, capsys: Capture) -> None:
     evil = Odd(b"content", xattrs=((b"user.nul\0byte", b"1"), (b"user.new\nline=%", b"2")))
-    found, said = taken_out(Odd(children=[(b"file", evil), (b"bad", Odd(mode=0o070000))]), kind, tmp_path, capsys)
-    assert found == {"file": b"content"} and len(said) == 1
+    found, said = taken_out(Odd(children=[(b"file", evil)]), kind, tmp_path, capsys)
+    assert found == {"file": b"content"}
+    assert said == ["vfs: odd: warning: extended attributes not kept: 1"]
     if kind == "directory":
         assert os.listxattr(tmp_path / "cage" / "out" / "file") == ["user.new\nline=%"]
     else:

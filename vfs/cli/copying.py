@@ -14,7 +14,7 @@ from vfs.api.node import Node
 from vfs.api.stack import Image
 from vfs.api.walk import locate
 from vfs.cli.hosttree import DIRECTORY, HostTree
-from vfs.cli.opening import FULL, Report, Run, image_arguments, opened
+from vfs.cli.opening import FULL, Report, Run, image_arguments, image_path, opened
 from vfs.cli.progress import Progress
 
 # ------------------------------------------------------------------------------------------------------------------ cp
@@ -47,7 +47,7 @@ def run_cp(arguments: argparse.Namespace) -> int:
         top = destination if into else os.path.dirname(destination) or b"."
         with _host_tree(top, arguments.archive, report) as tree:
             for given in arguments.paths:
-                path = os.fsencode(given)
+                path = image_path(given)
                 with report.about(path):
                     source, node = _find(image, path, arguments)
                     name = os.path.basename(source) if into else os.path.basename(destination)
@@ -94,27 +94,32 @@ def extract(parser: argparse.ArgumentParser) -> Run:
 
 
 def run_extract(arguments: argparse.Namespace) -> int:
+    from vfs.cli.tarstream import TarStream
+
     destination = os.fsencode(arguments.destination)
     with opened(arguments) as (image, report):
-        path = os.fsencode(arguments.path)
+        path = image_path(arguments.path)
         with report.about(path):
             source, node = locate(image.root, path)
-            if arguments.tar or destination == b"-" or destination.endswith(b".tar"):
-                _to_tar(source, node, destination, report)
-            else:
-                _to_directory(source, node, destination, report)
-        return report.status
-
-
-def _to_directory(source: bytes, node: Node, destination: bytes, report: Report) -> None:
-    new = not os.path.isdir(destination)
-    if new:
-        os.mkdir(destination)
-    with _host_tree(destination, True, report) as tree:
-        if node.stat().is_directory:
-            tree.fill(source, node, finish=new)
+            directory = node.stat().is_directory
+        if report.status:
+            return report.status
+        if arguments.tar or destination == b"-" or destination.endswith(b".tar"):
+            with _filling(destination), Progress() as progress, _tar_output(destination) as out:
+                report.before = progress.clear
+                tar = TarStream(out, report, progress)
+                tar.add(source, node, b"." if directory else os.path.basename(source))
+                tar.finish()
         else:
-            tree.copy(source, node, os.path.basename(source))
+            new = not os.path.isdir(destination)
+            if new:
+                os.mkdir(destination)
+            with _host_tree(destination, True, report) as tree:
+                if directory:
+                    tree.fill(source, node, finish=new)
+                else:
+                    tree.copy(source, node, os.path.basename(source))
+        return report.status
 
 
 @contextmanager
@@ -133,20 +138,6 @@ def _host_tree(top: bytes, keep: bool, report: Report) -> Iterator[HostTree]:
     with _filling(top), Progress() as progress, HostTree(os.open(top, DIRECTORY), keep, report, progress) as tree:
         report.before = progress.clear
         yield tree
-        for warning in tree.warnings():
-            report.warn(warning)
-
-
-def _to_tar(source: bytes, node: Node, destination: bytes, report: Report) -> None:
-    from vfs.cli.tarstream import TarStream
-
-    with _filling(destination), Progress() as progress, _tar_output(destination) as out:
-        report.before = progress.clear
-        tar = TarStream(out, report, progress)
-        tar.add(source, node, b"." if node.stat().is_directory else os.path.basename(source))
-        tar.finish()
-        for warning in tar.warnings():
-            report.warn(warning)
 
 
 @contextmanager
@@ -166,7 +157,10 @@ def _tar_output(destination: bytes) -> Iterator[int]:
             os.close(out)
         return
     temporary = b"%s.%d.tmp" % (destination, os.getpid())
-    out = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        out = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, destination) from error
     try:
         try:
             yield out

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import base64
 import os
+import sys
 from stat import S_ISBLK, S_ISCHR, filemode
 from typing import Any
 
@@ -12,7 +13,7 @@ from vfs.api.filesystem import Filesystem
 from vfs.api.node import Node, Stat
 from vfs.api.walk import locate
 from vfs.cli import printing
-from vfs.cli.opening import Report, Run, image_arguments, json_argument, opened
+from vfs.cli.opening import Report, Run, image_arguments, image_path, json_argument, opened
 from vfs.cli.printing import shown
 
 # ---------------------------------------------------------------------------------------------------------------- stat
@@ -29,7 +30,7 @@ def stat(parser: argparse.ArgumentParser) -> Run:
 def run_stat(arguments: argparse.Namespace) -> int:
     with opened(arguments) as (image, report):
         for given in arguments.paths:
-            path = os.fsencode(given)
+            path = image_path(given)
             with report.about(path):
                 canonical, node = locate(image.root, path, arguments.dereference)
                 found = node.stat()
@@ -179,7 +180,7 @@ def run_modules(arguments: argparse.Namespace) -> int:
         try:
             module = registry.find(name)
         except OSError as error:
-            print(f"{shown(name)}: {shown(message(error))}")
+            print(f"vfs: {shown(name)}: {shown(message(error))}", file=sys.stderr)
             status = 1
             continue
         kind = registry.modules()[registry.canonical(name)].kind

@@ -13,7 +13,7 @@ from functools import partial
 from vfs.api.node import Node, Stat
 from vfs.api.walk import MAX_DEPTH, Found, locate, walk_tree
 from vfs.cli import printing
-from vfs.cli.opening import Report, Run, image_arguments, json_argument, opened
+from vfs.cli.opening import Report, Run, image_arguments, image_path, json_argument, opened
 
 LETTERS = {"f": stat.S_IFREG, "d": stat.S_IFDIR, "l": stat.S_IFLNK, "c": stat.S_IFCHR, "b": stat.S_IFBLK}
 LETTERS |= {"p": stat.S_IFIFO, "s": stat.S_IFSOCK}
@@ -64,14 +64,14 @@ def _size(text: str) -> SizeTest:
 
 def run_find(arguments: argparse.Namespace) -> int:
     with opened(arguments) as (image, report):
-        path = b"/" + os.fsencode(arguments.path).strip(b"/")
+        path = image_path(arguments.path)
         with report.about(path):
             canonical, start = locate(image.root, path, follow=False)
             show = partial(_show, arguments, report)
             found = start.stat()
             if arguments.json:
                 path = canonical
-            show(path, path.rpartition(b"/")[2], start, found.mode)
+            show(path, canonical.rpartition(b"/")[2], start, found.mode)
             if found.is_directory and arguments.maxdepth > 0:
                 _walk(start, path.rstrip(b"/") + b"/", arguments.maxdepth, report, show)
         return report.status

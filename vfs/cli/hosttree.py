@@ -14,7 +14,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -28,8 +27,6 @@ from vfs.cli.progress import Progress
 from vfs.cli.transfer import to_file
 
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-
-
 ATTRIBUTES = "extended attributes not kept"
 
 
@@ -53,12 +50,11 @@ class HostTree(Closing):
     """Writes files below the directory *top* (a descriptor, owned from now on).
 
     *keep*: modes, times, hard links, and where the host permits owners and attributes, are those of the image; else new files
-    are as the user would make them. What could not be kept is counted, and told at the end by `warnings`.
+    are as the user would make them.
     """
 
     def __init__(self, top: int, keep: bool, report: Report, progress: Progress) -> None:
         self.keep, self.report, self.progress = keep, report, progress
-        self.lost: Counter[str] = Counter()
         self._top = top
         self._here, self._here_path = os.dup(top), b""
         self._root = os.geteuid() == 0
@@ -72,10 +68,6 @@ class HostTree(Closing):
             if fd >= 0:
                 os.close(fd)
         self._top = self._here = -1
-
-    def warnings(self) -> list[str]:
-        """What was left out without being a failure, counted."""
-        return [f"{what}: {count}" for what, count in self.lost.items()]
 
     # ------------------------------------------------------------------------------------------------------- trees
 
@@ -211,7 +203,7 @@ class HostTree(Closing):
         except OSError as error:
             if error.errno not in (errno.EPERM, errno.EMLINK, errno.EXDEV, errno.EOPNOTSUPP):
                 raise
-            self.lost["hard links written as files of their own"] += 1
+            self.report.lose("hard links written as files of their own")
             return False
         finally:
             os.close(source)
@@ -231,7 +223,7 @@ class HostTree(Closing):
             try:
                 os.mknod(name, kind | 0o600, found.rdev, dir_fd=parent)
             except PermissionError:
-                self.lost["devices left out, which only root can make"] += 1
+                self.report.lose("devices left out, which only root can make")
                 return False
         else:
             raise damaged(f"its type is none ({found.mode:#o})")
@@ -271,7 +263,7 @@ class HostTree(Closing):
         try:
             os.chown(place, found.uid, found.gid, **at)
         except OSError:
-            self.lost["owners not kept"] += 1
+            self.report.lose("owners not kept")
             return False
         return True
 
@@ -285,7 +277,7 @@ class HostTree(Closing):
             try:
                 os.setxattr(place, name, value, follow_symlinks=isinstance(place, int))
             except (OSError, ValueError):  # ValueError: a NUL in a name from a damaged image
-                self.lost[ATTRIBUTES] += 1
+                self.report.lose(ATTRIBUTES)
 
 
 def _same(name: bytes, directory: int, other: bytes, other_directory: int) -> bool:

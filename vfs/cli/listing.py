@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import stat
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -12,19 +11,21 @@ from vfs.api.errors import damaged, message
 from vfs.api.node import Entry, Node, Stat
 from vfs.api.walk import MAX_DEPTH, locate
 from vfs.cli import printing
-from vfs.cli.opening import Report, Run, image_arguments, json_argument, opened
+from vfs.cli.opening import Report, Run, image_arguments, image_path, json_argument, opened
 from vfs.cli.printing import shown
 
 
 class Row(NamedTuple):
-    """One file about to be printed. *node* and *found* are `None` where the name and the entry's type are enough."""
+    """One file about to be printed. *node* and *found* are `None` where the entry is enough; its type is then known."""
 
-    name: bytes
     path: bytes
-    type: int
-    """As in `Entry`: the file type shifted right by 12, 0 when unknown."""
+    entry: Entry
     node: Node | None = None
     found: Stat | None = None
+
+    def is_type(self, mode: int) -> bool:
+        """Whether the file's type is *mode*, one of S_IFDIR, S_IFLNK, …"""
+        return self.entry.type == mode >> 12
 
 
 class Directories:
@@ -47,21 +48,21 @@ class Directories:
             if entry.name.startswith(b".") and not self.hidden:
                 continue
             where = base + b"/" + entry.name
-            row = Row(entry.name, where, entry.type)
+            row = Row(where, entry)
             if self.attributes or not entry.type:
                 with self.report.about(where):
                     node = directory.child(entry)
                     found = node.stat()
-                    row = Row(entry.name, where, stat.S_IFMT(found.mode) >> 12, node, found)
+                    row = Row(where, entry._replace(type=stat.S_IFMT(found.mode) >> 12), node, found)
             rows.append(row)
         return rows
 
     def below(self, row: Row, directory: Node, depth: int) -> Node | None:
         """The node of the directory *row* in *directory*, when it can be entered; `None` for everything else."""
-        if row.type != stat.S_IFDIR >> 12:
+        if not row.is_type(stat.S_IFDIR):
             return None
         with self.report.about(row.path):
-            node = row.node or directory.lookup(row.name)
+            node = row.node or directory.child(row.entry)
             if node.ino in self.seen:
                 raise damaged(f"directory inode {node.ino} has two names or contains itself")
             if depth >= MAX_DEPTH:
@@ -99,7 +100,7 @@ def run_ls(arguments: argparse.Namespace) -> int:
         named: list[Row] = []
         starts: list[tuple[bytes, Node]] = []
         for given in arguments.paths or ["/"]:
-            path = _argument(given)
+            path = image_path(given)
             with report.about(path):
                 follow = path.endswith(b"/") or not (arguments.long or arguments.directory)
                 canonical, node = locate(image.root, path, follow)
@@ -107,19 +108,14 @@ def run_ls(arguments: argparse.Namespace) -> int:
                 if found.is_directory and not arguments.directory:
                     starts.append((canonical if arguments.json else path, node))
                 else:
-                    row = Row(path, canonical, stat.S_IFMT(found.mode) >> 12, node, found)
-                    named.append(row)
+                    entry = Entry(path, node.ino, stat.S_IFMT(found.mode) >> 12, 0)
+                    named.append(Row(canonical, entry, node, found))
         printer.rows(named)
         printer.titles = len(starts) + len(named) > 1 or arguments.recursive
         for path, node in starts:
             directories.seen = {node.ino}
             _list(printer, directories, path, node, arguments.recursive)
         return report.status
-
-
-def _argument(given: str) -> bytes:
-    """A path of the command line, from the root of the image."""
-    return b"/" + os.fsencode(given).lstrip(b"/")
 
 
 def _list(printer: _Printer, directories: Directories, path: bytes, node: Node, recursive: bool) -> None:
@@ -158,14 +154,14 @@ class _Printer:
             self._long(rows)
         else:
             for row in rows:
-                print(shown(row.name))
+                print(shown(row.entry.name))
 
     def _long(self, rows: list[Row]) -> None:
         table = [(row, _columns(row)) for row in rows]
         widths = [max(map(len, column)) for column in zip(*(columns for _, columns in table))]
         for row, columns in table:
             line = " ".join(text.rjust(width) for text, width in zip(columns, widths))
-            print(f"{line} {shown(row.name)}{_arrow(row, self.report)}")
+            print(f"{line} {shown(row.entry.name)}{_arrow(row, self.report)}")
 
 
 def _columns(row: Row) -> tuple[str, ...]:
@@ -184,7 +180,7 @@ def _columns(row: Row) -> tuple[str, ...]:
 
 
 def _arrow(row: Row, report: Report) -> str:
-    if row.node is None or row.type != stat.S_IFLNK >> 12:
+    if row.node is None or not row.is_type(stat.S_IFLNK):
         return ""
     with report.about(row.path):
         return f" -> {shown(row.node.readlink())}"
@@ -204,7 +200,7 @@ def tree(parser: argparse.ArgumentParser) -> Run:
 
 def run_tree(arguments: argparse.Namespace) -> int:
     with opened(arguments) as (image, report):
-        path = _argument(arguments.path)
+        path = image_path(arguments.path)
         counts = {True: 0, False: 0}
         with report.about(path):
             node = locate(image.root, path)[1]
@@ -213,7 +209,7 @@ def run_tree(arguments: argparse.Namespace) -> int:
                 return report.status
             directories = Directories(report, arguments.all, attributes=False)
             for line, row in _branches(directories, path, node, arguments.levels):
-                counts[row.type == stat.S_IFDIR >> 12] += 1
+                counts[row.is_type(stat.S_IFDIR)] += 1
                 print(line)
             print(f"\n{_count(counts[True], 'directory', 'directories')}, {_count(counts[False], 'file', 'files')}")
         return report.status
@@ -238,7 +234,7 @@ def _branches(directories: Directories, path: bytes, start: Node, levels: int) -
             continue
         held[-1] = next(rows, None)
         last = held[-1] is None
-        yield f"{prefix}{'└── ' if last else '├── '}{shown(row.name)}{_target(directory, row)}", row
+        yield f"{prefix}{'└── ' if last else '├── '}{shown(row.entry.name)}{_target(directory, row)}", row
         if len(stack) >= levels:
             continue
         node = directories.below(row, directory, len(stack))
@@ -249,9 +245,9 @@ def _branches(directories: Directories, path: bytes, start: Node, levels: int) -
 
 
 def _target(directory: Node, row: Row) -> str:
-    if row.type != stat.S_IFLNK >> 12:
+    if not row.is_type(stat.S_IFLNK):
         return ""
     try:
-        return f" -> {shown((row.node or directory.lookup(row.name)).readlink())}"
+        return f" -> {shown((row.node or directory.child(row.entry)).readlink())}"
     except OSError as error:
         return f" -> ? ({shown(message(error))})"

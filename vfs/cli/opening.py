@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import errno
+import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -36,21 +38,35 @@ def _no_partition(number: str) -> int:
     raise argparse.ArgumentTypeError("partition tables are not read yet, only file systems that fill their image")
 
 
+def image_path(given: str) -> bytes:
+    """A path of the command line, from the root of the image."""
+    return b"/" + os.fsencode(given).lstrip(b"/")
+
+
 class Report:
-    """Tells of each failure on standard error, one line, as it happens; *status* is then the exit code."""
+    """Tells of each failure on standard error, one line, as it happens; *status* is then the exit code. What is left out
+    without being a failure is counted, and told at the end."""
 
     def __init__(self, image: str) -> None:
         self.image = image
         self.status = 0
+        self.lost: Counter[str] = Counter()
         self.before: Callable[[], None] = lambda: None
         """Called before a line is printed: takes a line of progress away."""
 
     def failed(self, path: bytes, error: OSError) -> None:
         self.status = 1
-        self._say(f"{shown(path)}: {shown(message(error))}")
+        # Images have no file names in their errors: that one comes from a call of this host.
+        where = "" if error.filename is None else " (in the destination)"
+        self._say(f"{shown(path)}: {shown(message(error))}{where}")
 
-    def warn(self, sentence: str) -> None:
-        self._say(f"warning: {sentence}")
+    def lose(self, what: str) -> None:
+        """One more of *what* is left out."""
+        self.lost[what] += 1
+
+    def tell_losses(self) -> None:
+        for what, count in self.lost.items():
+            self._say(f"warning: {what}: {count}")
 
     def _say(self, sentence: str) -> None:
         self.before()
@@ -72,4 +88,6 @@ class Report:
 def opened(arguments: argparse.Namespace) -> Iterator[tuple[Image, Report]]:
     """The image that the arguments name, open for reading, and its report."""
     with open_image(arguments.image, arguments.type, arguments.options) as image:
-        yield image, Report(arguments.image)
+        report = Report(arguments.image)
+        yield image, report
+        report.tell_losses()

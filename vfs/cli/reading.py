@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 
-from vfs.cli.opening import Run, image_arguments, opened
+from vfs.cli.opening import Run, image_arguments, image_path, opened
 from vfs.cli.transfer import to_stream
 
 
@@ -21,7 +21,7 @@ def run_cat(arguments: argparse.Namespace) -> int:
     out = sys.stdout.fileno()
     with opened(arguments) as (image, report):
         for given in arguments.paths:
-            path = os.fsencode(given)
+            path = image_path(given)
             with report.about(path), image.resolve(path).open(os.O_RDONLY) as handle:
                 to_stream(handle, handle.size(), out)
         return report.status

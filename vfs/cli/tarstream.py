@@ -14,7 +14,6 @@ import errno
 import os
 import stat
 import tarfile
-from collections import Counter
 
 from vfs.api.errors import damaged, fail
 from vfs.api.node import Extent, Handle, Node, Stat
@@ -50,7 +49,6 @@ class TarStream:
 
     def __init__(self, out: int, report: Report, progress: Progress) -> None:
         self.report, self.progress = report, progress
-        self.lost: Counter[str] = Counter()
         self._out = out
         self._gathered = bytearray()
         self._position = 0
@@ -58,10 +56,14 @@ class TarStream:
 
     def add(self, source: bytes, node: Node, name: bytes) -> None:
         """*node*, which is at *source* in the image, as *name*, with all below it as `name/…`; b"." for the archive's root."""
-        found = node.stat()
-        self._member(source, node, found, name)
-        if not found.is_directory:
-            return
+        with self.report.about(source):
+            found = node.stat()
+            self._member(source, node, found, name)
+            if found.is_directory:
+                self._below(source, node, name)
+
+    def _below(self, source: bytes, start: Node, name: bytes) -> None:
+        """All below the directory *start*, which is there as *name*."""
         base = b"" if name == b"." else name + b"/"
         source = source.rstrip(b"/") + b"/"
         entered = False
@@ -69,7 +71,7 @@ class TarStream:
         def enter(found: Found) -> bool:
             return entered
 
-        for below in walk_tree(node, lambda path, error: self.report.failed(source + path, error), enter):
+        for below in walk_tree(start, lambda path, error: self.report.failed(source + path, error), enter):
             origin, entered = source + below.path, False
             with self.report.about(origin):
                 check_name(below.entry.name)
@@ -82,10 +84,6 @@ class TarStream:
         self._put(bytes(-self._position % RECORD))
         self._flush()
 
-    def warnings(self) -> list[str]:
-        """What was left out without being a failure, counted."""
-        return [f"{what}: {count}" for what, count in self.lost.items()]
-
     # ------------------------------------------------------------------------------------------------------ members
 
     def _member(self, source: bytes, node: Node, found: Stat, name: bytes) -> None:
@@ -94,7 +92,7 @@ class TarStream:
         if kind is None:
             if not stat.S_ISSOCK(found.mode):
                 raise damaged(f"its type is none ({found.mode:#o})")
-            self.lost["sockets left out, which tar has no form for"] += 1
+            self.report.lose("sockets left out, which tar has no form for")
             return
         info = tarfile.TarInfo()
         info.type, info.mode = kind, stat.S_IMODE(found.mode)
@@ -135,7 +133,7 @@ class TarStream:
         with self.report.about(source):
             for name in node.listxattr():
                 if b"\0" in name:  # readers take keywords for text
-                    self.lost[ATTRIBUTES] += 1
+                    self.report.lose(ATTRIBUTES)
                     continue
                 key = name.replace(b"%", b"%25").replace(b"=", b"%3D")  # as GNU tar: a record's key ends at the first "="
                 records[b"SCHILY.xattr." + key] = node.getxattr(name)
