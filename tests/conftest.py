@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+pytest.register_assert_rewrite("command")
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="run the long campaigns too")
