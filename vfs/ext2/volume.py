@@ -20,15 +20,15 @@ from vfs.ext2.journal import Journal, Overlay
 from vfs.ext2.layout import GroupDescriptor, GroupDescriptorHigh, Inode, Superblock
 from vfs.ext2.superblock import Geometry, derive, read_superblock
 
-CACHE_BYTES = 6 << 20
+CACHE_BYTES = 4 << 20
 """Of the cache of blocks; up to twice that is held."""
-TABLE_BYTES = 10 << 20
+TABLE_BYTES = 8 << 20
 """Of the cache of pieces of inode tables, likewise: large directories are in the order of hashes, their inodes are not."""
 TABLE_PIECE = 16 << 10
 """Inode tables are read this much at once: neighbours are asked for next."""
 AHEAD = 64 << 10
 """At most this much of a directory is read at once."""
-NODES_KEPT = 4096
+NODES_KEPT = 2048
 PIECES_KEPT = 64
 """Decoded blocks of directories: a front end lists a block in several requests."""
 NAMES_KEPT = 64
