@@ -376,6 +376,41 @@ def test_a_directory_of_absurd_size_ends(patient: Patient) -> None:
         assert caught.value.errno == errno.ENOENT
 
 
+@pytest.mark.parametrize("name", ["tiny_ext2", "tiny_ext4", "tiny_inline"])
+@pytest.mark.parametrize("cookie", [-1, 1, 5, 1024, 1030, 50 << 10, (1 << 32) - 1, 1 << 32, (1 << 63) - 1])
+def test_a_cookie_that_was_never_given_is_no_harm(name: str, cookie: int) -> None:
+    with open_image(str(image(name)), "ext2") as opened:
+        for path in ("/", "/crowd", "/a"):
+            whole = list(opened.resolve(path).entries())
+            assert list(opened.resolve(path).entries(cookie)) == [entry for entry in whole if entry.next > cookie]
+
+
+def test_an_index_of_equal_hashes_ends(tmp_path: Path) -> None:
+    """All entries of every index block have the one hash that is looked for, and go on and on."""
+    raw = bytearray(image("large_dir").read_bytes())
+    anatomy = Anatomy(bytes(raw))
+    inode = next(inode for inode in anatomy.inodes.values() if inode.flags & layout.FL_INDEX and len(inode.blocks) > 100)
+    size = anatomy.block_size
+    for number in inode.blocks:
+        base = number * size
+        head = 32 if number == inode.blocks[0] else 8
+        if head == 8 and raw[base : base + 4] != bytes(4):
+            continue
+        (limit,) = struct.unpack_from("<H", raw, base + head)
+        for index in range(1, limit):
+            struct.pack_into("<II", raw, base + head + index * 8, 1, index % 3)
+        struct.pack_into("<H", raw, base + head + 2, limit)
+    path = tmp_path / "damaged.img"
+    path.write_bytes(raw)
+    with open_image(str(path), "ext2") as opened:
+        node = opened.filesystem.node(inode.number)
+        names = [entry.name for entry in node.entries()]
+        for name in (names[0], names[-1]):
+            assert node.lookup(name)
+        with pytest.raises(OSError):
+            node.lookup(b"never was")
+
+
 def test_a_parent_that_is_none(patient: Patient) -> None:
     base = patient.block(b"a/b/c")
     struct.pack_into("<I", patient.raw, base + 12, patient.numbers[b"README"])

@@ -10,9 +10,9 @@ import uuid
 from pathlib import Path
 
 import pytest
+
 from fixtures.ext import image
 from fixtures.ext_images.build import HASH_SEED
-
 from vfs.ext2.casefold import fold
 from vfs.ext2.dirhash import SIPHASH, dirhash
 

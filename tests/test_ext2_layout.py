@@ -14,9 +14,9 @@ import subprocess
 import construct
 import pytest
 from construct import Array, Bytes, Const, Int8ul, Int16ub, Int16ul, Int32sb, Int32sl, Int32ub, Int32ul, Int64ub, Padding
+
 from fixtures.anatomy import Anatomy
 from fixtures.ext import image
-
 from vfs.ext2 import journal_layout, layout
 from vfs.ext2.layout import Structure
 
@@ -228,7 +228,7 @@ SMALL = {
 
 
 def agree(ours: type[Structure], theirs: construct.Struct, raw: bytes) -> None:
-    assert ours.SIZE == theirs.sizeof()
+    assert theirs.sizeof() == ours.SIZE
     one, two = ours.unpack(raw), theirs.parse(raw)
     names = [field.name for field in theirs.subcons if field.name]
     assert names == list(ours.FIELDS)

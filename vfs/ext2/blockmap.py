@@ -70,6 +70,8 @@ class BlockMap:
     def runs(self, first: int, count: int) -> Iterator[Run]:
         """File blocks *first* to *first + count* without gaps: stretches joined where they touch, and holes. EUCLEAN: a block
         outside the file system, or a damaged map."""
+        if count <= 0:
+            return
         end = first + count
         position = first  # everything before it has been yielded or is in (start, fs_block)
         start, fs_block = first, -1  # the stretch being joined; -1: none

@@ -65,6 +65,7 @@ def pieces(node: Ext2Node, start: int = 0) -> Iterator[Piece]:
 
 def entries(node: Ext2Node, start: int) -> Iterator[Entry]:
     """The entries behind cookie *start*. EUCLEAN, after all that can be read: the first thing that is wrong."""
+    start = max(0, start)
     changes = _changes(node)
     return _stored(node, start) if changes is None else changes.listed(node, _stored(node, start), start)
 

@@ -40,7 +40,16 @@ def statfs(filesystem: Ext2Filesystem) -> StatFs:
 
 
 def _free(filesystem: Ext2Filesystem) -> tuple[int, int]:
-    """Free clusters and inodes, summed over the groups."""
+    """Free clusters and inodes, summed over the groups; where descriptors are cut off, as the superblock says."""
+    try:
+        return _sum(filesystem)
+    except OSError:
+        s = filesystem.superblock
+        high = s.free_blocks_hi << 32 if filesystem.geometry.incompat & features.BIT64 else 0
+        return (s.free_blocks_lo | high) >> filesystem.geometry.log_cluster_ratio, s.free_inodes
+
+
+def _sum(filesystem: Ext2Filesystem) -> tuple[int, int]:
     geometry = filesystem.geometry
     size = geometry.desc_size
     low = GroupDescriptor.pick("free_blocks_lo", "free_inodes_lo")
@@ -76,10 +85,11 @@ def _overhead(filesystem: Ext2Filesystem) -> int:
     # Before the meta groups begin every copy of the superblock has all descriptors behind it, and room for more.
     overhead += copies * (1 + meta + s.reserved_gdt_blocks)
     # Each meta group has its one block of descriptors three times: in its first, second and last group.
-    per_block = geometry.block_size // geometry.desc_size
-    for block in range(meta, descriptor_blocks):
-        first = block * per_block
-        overhead += len({group for group in (first, first + 1, first + per_block - 1) if group < geometry.groups_count})
+    if meta < descriptor_blocks:
+        per_block = geometry.block_size // geometry.desc_size
+        first = (descriptor_blocks - 1) * per_block
+        last = {group for group in (first, first + 1, first + per_block - 1) if group < geometry.groups_count}
+        overhead += 3 * (descriptor_blocks - 1 - meta) + len(last)
     overhead >>= shift
     journal = s.journal_inum if geometry.compat & features.HAS_JOURNAL else 0
     if journal:

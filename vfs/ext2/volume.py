@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import stat
 from collections.abc import Iterator
+from dataclasses import replace
 
 from vfs.api import Extent, Filesystem, Node, StatFs, Storage, damaged, fail
 from vfs.ext2 import fastcommit, features, layout, report
@@ -79,6 +80,7 @@ class Ext2Filesystem(Filesystem):
         )
         # Blocks whose content is not where they are: what the journal has of them.
         self.overlay = Overlay()
+        self._statfs: StatFs | None = None
         self.fast_commits: FastCommits | None = None
         self.loaded = load
         if load and geometry.incompat & features.RECOVER and geometry.compat & features.HAS_JOURNAL:
@@ -287,7 +289,10 @@ class Ext2Filesystem(Filesystem):
     # ---------------------------------------------------------------- the rest of the contract
 
     def statfs(self) -> StatFs:
-        return report.statfs(self)
+        # Every group is asked, once: nothing changes here.
+        if self._statfs is None:
+            self._statfs = report.statfs(self)
+        return replace(self._statfs)
 
     def details(self) -> dict[str, str | int]:
         return report.details(self)
