@@ -29,6 +29,13 @@ def unprivileged() -> list[str]:
     return prefix
 
 
+def open_to_all(directory: Path) -> None:
+    """Let other users reach a directory of pytest's, which are for their owner alone."""
+    for each in (directory, *directory.parents):
+        if each.stat().st_uid == os.geteuid() and each.stat().st_mode & 0o055 != 0o055:
+            each.chmod(0o755)
+
+
 def vfs(*arguments: str | bytes | Path, prefix: list[str] | None = None, **options: Any) -> subprocess.CompletedProcess[bytes]:
     """Run `vfs` with these arguments; output as bytes."""
     options = {"capture_output": True, "timeout": 120, "cwd": PROJECT} | options

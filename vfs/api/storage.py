@@ -106,7 +106,7 @@ class FileStorage(Storage):
 
     def read(self, offset: int, size: int) -> bytes:
         # A range from a damaged structure may be larger than what memory or a C integer holds: the base class refuses it.
-        if 0 <= offset and 0 <= size <= self.size - offset:
+        if offset >= 0 and 0 <= size <= self.size - offset:
             content = os.pread(self.fd, size, offset)
             if len(content) == size:
                 return content
