@@ -95,7 +95,10 @@ def test_control_c_in_a_shell_inside(shell):
     begin(shell, "bash --norc --noediting -i")
     shell.expect("prompt> ")
     shell.type("sleep 1000\n")
-    time.sleep(0.1)
+    for _ in range(100 * PATIENCE):  # until it has the terminal
+        if Path(f"/proc/{os.tcgetpgrp(shell.fd)}/comm").read_text() == "sleep\n":
+            break
+        time.sleep(0.01)
     shell.type("\x03")
     shell.expect("prompt> ")
     shell.type("echo inner$((40 + 2))\n")
