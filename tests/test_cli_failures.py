@@ -115,7 +115,8 @@ def test_a_truncated_image(command: str, size: int, tmp_path: Path) -> None:
     lines = done.stderr.decode().splitlines()
     assert done.returncode in (0, 1) and all(line.startswith("vfs: ") and "internal error" not in line for line in lines)
     assert len(lines) >= 1 or done.returncode == 0
-    if size < 4096:
+    # df and info may get by with a superblock.
+    if size < 2048 or (size < 4096 and command not in ("df", "info")):
         assert done.returncode == 1 and len(lines) == 1
 
 
