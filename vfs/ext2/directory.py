@@ -225,19 +225,21 @@ def search(raw: bytes, name: bytes) -> int:
     if position < 0:
         return 0
     length = len(name)
-    chain, end = 0, len(raw)
-    lengths = _rec_lens(raw)
+    end = len(raw)
+    words = _words(raw)
+    chain = 0  # in words of 16 bits: where the last entry walked to begins
     while position >= 0:
         head = position - 8
         if raw[position - 2] == length and not head & 3:
-            while chain < head:
-                rec_len = lengths[(chain >> 1) + 2]
-                if rec_len & 3 or rec_len < layout.DIRENT_MIN:
-                    rec_len = wide_rec_len(rec_len, end)
-                    if rec_len < layout.DIRENT_MIN:
+            target = head >> 1
+            while chain < target:
+                step = words[chain + 2] >> 1
+                if step < layout.DIRENT_MIN >> 1:
+                    if step or end < 1 << 16:
                         return -1
-                chain += rec_len
-            if chain == head:
+                    step = end >> 1  # 0 is 64 KiB
+                chain += step
+            if chain == target:
                 ino: int = _HEAD.unpack_from(raw, head)[0]
                 if ino and position + length <= end:
                     return ino
@@ -245,8 +247,8 @@ def search(raw: bytes, name: bytes) -> int:
     return 0
 
 
-def _rec_lens(raw: bytes) -> Sequence[int]:
-    """A piece as numbers of 16 bits: the rec_len of an entry at *p* is the one at *p / 2 + 2*."""
+def _words(raw: bytes) -> Sequence[int]:
+    """A piece as numbers of 16 bits: the rec_len of an entry is the third from its begin."""
     if sys.byteorder == "little":
         return memoryview(raw)[: len(raw) & ~1].cast("H")
     return struct.unpack(f"<{len(raw) // 2}H", raw[: len(raw) & ~1])
