@@ -232,27 +232,26 @@ class Handle(Closing):
 
     def seek_data(self, offset: int) -> int:
         """The first offset from *offset* on that is not in a hole. ENXIO: none before the end of the file."""
-        size = self.size()
-        if not 0 <= offset < size:
-            fail(errno.ENXIO)
-        while offset < size:
-            for extent in self.extents(offset, min(SEEK_WINDOW, size - offset)):
-                if not extent.hole:
-                    return max(offset, extent.offset)
-            offset += SEEK_WINDOW
-        fail(errno.ENXIO)
+        found = self._seek(offset, hole=False)
+        return found if found is not None else fail(errno.ENXIO)
 
     def seek_hole(self, offset: int) -> int:
         """The first offset from *offset* on that is in a hole; the end of the file counts as one. ENXIO: beyond it."""
+        found = self._seek(offset, hole=True)
+        return found if found is not None else self.size()
+
+    def _seek(self, offset: int, hole: bool) -> int | None:
         size = self.size()
         if not 0 <= offset < size:
             fail(errno.ENXIO)
+        window = SEEK_WINDOW
         while offset < size:
-            for extent in self.extents(offset, min(SEEK_WINDOW, size - offset)):
-                if extent.hole:
+            for extent in self.extents(offset, min(window, size - offset)):
+                if extent.hole == hole:
                     return max(offset, extent.offset)
-            offset += SEEK_WINDOW
-        return size
+            offset += window
+            window *= 2  # a hole of 2^62 bytes, as hostile images have them, is passed in few steps
+        return None
 
     def ioctl(self, request: int, argument: bytes) -> bytes:
         """An ioctl(2) on the file. ENOTTY: not known."""
