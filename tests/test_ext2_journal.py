@@ -5,6 +5,7 @@ That every kind of journal is replayed as the kernel replays it is tested with t
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import struct
 from collections.abc import Callable
@@ -16,10 +17,11 @@ from hypothesis import strategies as st
 
 from fixtures.ext import image
 from vfs.api import Image, open_image
+from vfs.api.walk import walk_tree
 from vfs.ext2 import fastcommit, layout
 from vfs.ext2 import journal_layout as jl
 from vfs.ext2.checksum import crc32c
-from vfs.ext2.fastcommit import Edits
+from vfs.ext2.fastcommit import Edits, FastCommits
 from vfs.ext2.journal import Journal
 from vfs.ext2.volume import Ext2Filesystem
 
@@ -233,3 +235,70 @@ def test_edits_are_what_a_plain_map_says(changes: list[tuple[int, int, int | Non
             assert index not in found
             found[index] = None if mapped is None else mapped + index - start
     assert found == {index: block for index, block in model.items() if first <= index < first + count}
+
+
+inos = st.one_of(st.integers(0, 45), st.sampled_from([0xFFFFFFFF, 768, 769]))
+small = st.one_of(st.integers(0, 40), st.sampled_from([0xFFFFFFFF, 0x8000, 0x8001]))
+names = st.sampled_from([b"new", b"goes", b"moves", b"before", b".", b"..", b"a/b", b"x" * 255, b"x" * 256])
+flags = st.sampled_from([0, layout.FL_EXTENTS, layout.FL_INLINE_DATA, layout.FL_INDEX | layout.FL_EXTENTS, layout.FL_ENCRYPTED])
+modes = st.sampled_from([0o100644, 0o040755, 0o120777, 0o020600, 0, 0o170000])
+tags = st.one_of(
+    st.builds(
+        lambda ino, start, length, block: fastcommit.Tag(
+            fastcommit.ADD_RANGE, struct.pack("<IIHHI", ino, start, length & 0xFFFF, 0, block)
+        ),
+        inos,
+        small,
+        small,
+        small,
+    ),
+    st.builds(
+        lambda ino, start, length: fastcommit.Tag(fastcommit.DEL_RANGE, struct.pack("<III", ino, start, length)),
+        inos,
+        small,
+        small,
+    ),
+    st.builds(
+        lambda kind, parent, ino, name: fastcommit.Tag(kind, struct.pack("<II", parent, ino) + name),
+        st.sampled_from([fastcommit.CREAT, fastcommit.LINK, fastcommit.UNLINK]),
+        inos,
+        inos,
+        names,
+    ),
+    st.builds(
+        lambda ino, mode, bits, size, rest: fastcommit.Tag(
+            fastcommit.INODE,
+            struct.pack("<IHHI", ino, mode, 0, size) + struct.pack("<18xHII", 1, 0, bits) + rest,
+        ),
+        inos,
+        modes,
+        flags,
+        small,
+        st.binary(min_size=100, max_size=300),
+    ),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(tags, max_size=12))
+def test_any_fast_commit_is_answered(changes: list[fastcommit.Tag]) -> None:
+    """Tags with right checksums and anything in them."""
+    with open_image(str(image("kernel_fast_commit")), "ext2") as opened:
+        filesystem = filesystem_of(opened)
+        fast = FastCommits(filesystem)
+        filesystem.fast_commits = None
+        for tag in changes:
+            if len(tag.value) >= 9:
+                fast.apply(tag)
+        filesystem.forget()
+        filesystem.fast_commits = fast
+        try:
+            for found in walk_tree(opened.root, lambda path, error: None):
+                for ask in (found.node.stat, found.node.listxattr, found.node.parent, found.node.readlink):
+                    with contextlib.suppress(OSError):
+                        ask()
+                with contextlib.suppress(OSError), found.node.open() as handle:
+                    handle.readinto(0, memoryview(bytearray(1 << 16)))
+                    handle.extents(0, 1 << 20)
+        except OSError:
+            pass

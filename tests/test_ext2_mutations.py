@@ -175,8 +175,12 @@ def test_damage_is_answered(name: str) -> None:
     run_campaign(name, QUICK)
 
 
+# Larger ones, with what the small ones lack.
+OTHERS = ("kernel_fast_commit", "kernel_encrypted", "casefold", "ea_inode", "extents_deep")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", mutate.IMAGES)
+@pytest.mark.parametrize("name", mutate.IMAGES + OTHERS)
 def test_much_damage_is_answered(name: str) -> None:
     run_campaign(name, MANY)
 

@@ -163,9 +163,10 @@ class FastCommits:
             self._name(kind, parent, ino, value[_NAME.size :])
 
     def _raw(self, ino: int) -> bytes | None:
-        if not 0 < ino <= self.filesystem.geometry.inodes_count:
+        try:
+            return self.inodes.get(ino) or self.filesystem.raw_inode(ino)
+        except OSError:
             return None
-        return self.inodes.get(ino) or self.filesystem.raw_inode(ino)
 
     def _inode(self, ino: int, content: bytes) -> None:
         """An inode's new content; but the block map stays, for that changes by ranges."""

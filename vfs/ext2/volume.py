@@ -10,7 +10,7 @@ import stat
 from collections.abc import Iterator
 from dataclasses import replace
 
-from vfs.api import Extent, Filesystem, Node, StatFs, Storage, damaged, fail
+from vfs.api import Extent, Filesystem, StatFs, Storage, damaged, fail
 from vfs.ext2 import fastcommit, features, layout, report
 from vfs.ext2.cache import Cache
 from vfs.ext2.directory import Decoded
@@ -89,11 +89,11 @@ class Ext2Filesystem(Filesystem):
     def _replay(self, position: int | None) -> None:
         journal = Journal(self)
         overlay = journal.replay()
-        self._forget()
+        self.forget()
         self.overlay = overlay
         if journal.fast:
             self.fast_commits = fastcommit.replay(journal)
-            self._forget()
+            self.forget()
         # The superblock may be among what was replayed. Its features are those that the image was opened by.
         start = layout.SUPERBLOCK_OFFSET if position is None else position * 1024
         number, inside = divmod(start, self.block_size)
@@ -104,7 +104,8 @@ class Ext2Filesystem(Filesystem):
                 if derived.incompat | features.RECOVER == self.geometry.incompat and derived.block_size == self.block_size:
                     self.superblock = again
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """Drop everything held in caches: what was read is not what is to be shown any more."""
         for cache in (self._blocks, self._pieces, self.decoded, self.names, self.extent_nodes, self._nodes):
             cache.clear()
         self._tables.clear()
@@ -222,11 +223,7 @@ class Ext2Filesystem(Filesystem):
     # ---------------------------------------------------------------- inodes
 
     @property
-    def root(self) -> Node:
-        return self._root
-
-    @property
-    def _root(self) -> Ext2Node:
+    def root(self) -> Ext2Node:
         try:
             node = self.node(layout.ROOT_INO)
         except OSError as error:
@@ -298,7 +295,7 @@ class Ext2Filesystem(Filesystem):
         return report.details(self)
 
     def close(self) -> None:
-        self._forget()
+        self.forget()
         self.storage.close()
 
 
