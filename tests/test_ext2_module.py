@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import hashlib
 import os
+import struct
 import subprocess
 import threading
 from pathlib import Path
 
+import oracle
 import pytest
 
+from fixtures.anatomy import Anatomy
 from fixtures.ext import IMAGES, image
 from vfs.api import CERTAIN, NO, FileStorage, Storage, open_image, parse
 from vfs.api import registry as known_modules
@@ -184,6 +188,30 @@ def test_a_stat_is_the_callers_to_change() -> None:
         status = opened.resolve("/README").stat()
         status.uid = 4711
         assert opened.resolve("/README").stat().uid == 0
+
+
+@pytest.mark.skipif(not oracle.kernel_can_mount(), reason="needs root, loop devices and the kernel's ext4")
+def test_flags_are_the_attributes_of_statx(tmp_path: Path) -> None:
+    """Offset 8 of struct statx: stx_attributes."""
+    path = tmp_path / "flags.img"
+    raw = bytearray(image("tiny_ext4").read_bytes())
+    flags = {b"README": 0x10, b"sparse": 0x20, b"small": 0x40, b"empty": 0x4, b"acl": 0x10 | 0x40 | 0x8}
+    with open_image(str(image("tiny_ext4")), "ext2") as opened:
+        inodes = Anatomy(bytes(raw)).inodes
+        for name, bits in flags.items():
+            place = inodes[opened.resolve(name).ino].offset + 0x20
+            struct.pack_into("<I", raw, place, bits | struct.unpack_from("<I", raw, place)[0])
+    path.write_bytes(raw)
+    known = 0x4 | 0x10 | 0x20 | 0x40 | 0x800 | 0x100000
+    with open_image(str(path), "ext2") as opened, oracle.loop_mount(path) as point:
+        for name in (*flags, b"a", b"fifo"):
+            buffer = ctypes.create_string_buffer(256)
+            assert ctypes.CDLL(None).statx(-100, os.fsencode(point) + b"/" + name, 0x100, 0xFFF, buffer) == 0
+            (told,) = struct.unpack_from("=Q", buffer, 8)
+            status = opened.resolve(name).stat()
+            assert status.attributes == told & known == flags.get(name, 0) & known
+            (blksize,) = struct.unpack_from("=I", buffer, 4)
+            assert status.blksize == blksize
 
 
 # ---------------------------------------------------------------- what is read
