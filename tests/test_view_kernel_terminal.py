@@ -42,6 +42,15 @@ class Terminal:
         self.text = self.text[match.end() :]
         return match
 
+    def press(self, key: str, program: str = "") -> None:
+        """A key that means a signal, as soon as the shell has given the terminal away (to that program)."""
+        for _ in range(100 * PATIENCE):
+            group = os.tcgetpgrp(self.fd)
+            if group != self.pid and program in Path(f"/proc/{group}/comm").read_text():
+                return self.type(key)
+            time.sleep(0.01)
+        pytest.fail("the shell keeps the terminal")
+
     def close(self) -> None:
         os.close(self.fd)
         os.kill(self.pid, signal.SIGKILL)
@@ -74,7 +83,7 @@ def begin(shell, command):
 def test_control_c_is_the_commands(shell):
     begin(shell, """sh -c 'trap "echo got it; exit 5" INT; echo ready; while :; do sleep 0.02; done'""")
     shell.expect("ready")
-    shell.type("\x03")
+    shell.press("\x03")
     shell.expect("got it")
     shell.expect("status=5")
 
@@ -82,9 +91,9 @@ def test_control_c_is_the_commands(shell):
 @pytest.mark.parametrize("key, status", [("\x03", 130), ("\x1c", 131)])
 def test_keys_that_kill(shell, key, status):
     shell.type("ulimit -c 0\n")
-    shell.type("$v sh -c 'echo ready; cat'\n")
+    shell.type("$v sh -c 'echo ready; exec cat'\n")
     shell.expect("ready")
-    shell.type(key)
+    shell.press(key)
     shell.expect("prompt> ")
     shell.type("echo status=$?\n")
     shell.expect(f"status={status}")
@@ -95,11 +104,7 @@ def test_control_c_in_a_shell_inside(shell):
     begin(shell, "bash --norc --noediting -i")
     shell.expect("prompt> ")
     shell.type("sleep 1000\n")
-    for _ in range(100 * PATIENCE):  # until it has the terminal
-        if Path(f"/proc/{os.tcgetpgrp(shell.fd)}/comm").read_text() == "sleep\n":
-            break
-        time.sleep(0.01)
-    shell.type("\x03")
+    shell.press("\x03", "sleep")
     shell.expect("prompt> ")
     shell.type("echo inner$((40 + 2))\n")
     shell.expect("inner42")
@@ -111,7 +116,7 @@ def test_control_z_and_fg(shell):
     begin(shell, "cat")
     shell.type("one\n")
     shell.expect("one\r\n")
-    shell.type("\x1a")
+    shell.press("\x1a")
     shell.expect("Stopped")
     shell.type("echo outer$((40 + 2))\n")
     shell.expect("outer42")
@@ -119,7 +124,7 @@ def test_control_z_and_fg(shell):
     shell.expect("cat")
     shell.type("two\n")
     shell.expect("two\r\n")
-    shell.type("\x1a")
+    shell.press("\x1a")
     shell.expect("Stopped")
     shell.type("fg\n")
     shell.expect("cat")

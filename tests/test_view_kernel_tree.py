@@ -205,7 +205,8 @@ def test_vfork():
     """posix_spawn and subprocess: the child shares its parent's memory until it executes."""
     done = python(
         "for i in range(20):\n"
-        "    print(subprocess.run(['/virtual/echo', str(i)], capture_output=True, cwd='/virtual/dir').stdout.decode(), end='', flush=True)\n"
+        "    done = subprocess.run(['/virtual/echo', str(i)], capture_output=True, cwd='/virtual/dir')\n"
+        "    print(done.stdout.decode(), end='', flush=True)\n"
         "pid = os.posix_spawn('/virtual/echo', ['e', 'spawned'], {}); print(os.waitpid(pid, 0)[1], flush=True)\n"
     )
     assert done.stdout == "".join(f"{i}\n" for i in range(20)) + "spawned\n0\n"
