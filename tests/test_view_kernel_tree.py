@@ -402,6 +402,31 @@ def test_kill_9_ends_the_whole_tree(victim, marker):
                 pytest.fail(f"{pid} is left")
 
 
+def test_what_a_killed_supervisor_leaves_is_cleaned_up(tmp_path):
+    environment = {**os.environ, "CLEANED": str(tmp_path / "cleaned")}
+    with started("sh", "-c", "echo ready; read x", stderr=subprocess.PIPE, stdin=subprocess.PIPE, env=environment) as process:
+        assert process.stdout.readline() == "ready\n"
+        os.kill(processes.children(process.pid)[0], signal.SIGKILL)
+        assert process.wait(20) == 137
+        assert process.stderr.read() == "umview: the supervisor was killed (signal 9): all processes were ended\n"
+    assert (tmp_path / "cleaned").exists()
+    assert view("true", env={**environment, "CLEANED": str(tmp_path / "other")}).returncode == 0
+    assert not (tmp_path / "other").exists()
+
+
+def test_the_supervisor_ends_the_tree(marker):
+    done = shell(f"trap '' TERM; setsid sleep {marker} & test -e /virtual/end; sleep {marker}")
+    assert done.returncode == 137
+    assert not running(marker)
+
+
+def test_messages_that_no_one_can_read():
+    done = subprocess.run(["bash", "-c", '"$@" 2>&-', "bash", *VIEW, "no-such-command"], timeout=20, check=False)
+    assert done.returncode == 127
+    done = subprocess.run(["bash", "-c", '"$@" 2>&-', "bash", *VIEW, "true"], timeout=20, check=False)
+    assert done.returncode == 0
+
+
 def test_kill_9_of_the_process_group(marker):
     """As CI runners do it: daemons in sessions of their own end too."""
     script = DAEMONS.format(marker)

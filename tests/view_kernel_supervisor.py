@@ -1,8 +1,8 @@
 """A supervisor with a few virtual names: `python view_kernel_supervisor.py COMMAND...`.  For test_view_kernel_*.py.
 
 /virtual/file (26 bytes) and /virtual/high (the same at a high descriptor) can be opened; /virtual/dir is /usr, for chdir;
-/virtual/echo executes /bin/echo.  stat of bug, text, huge: the handler is mistaken; of later, never, parked, release:
-see below.  lseek(SEEK_DATA) moves the offset by 1000; sendmsg tells what descriptors it passes.
+/virtual/echo executes /bin/echo; access of /virtual/end ends the tree.  stat of bug, text, huge: the handler is mistaken;
+of later, never, parked, release: see below.  lseek(SEEK_DATA) moves the offset by 1000; sendmsg tells what it passes.
 """
 
 import errno
@@ -64,6 +64,9 @@ class Supervisor:
             if name in (b"later", b"never"):
                 self.parked += [call.copy()] if name == b"later" else []
                 return DONE
+            if name == b"end":
+                self.tree.end()
+                return 0
             if name == b"parked" and self.parked:
                 return 0
             if name == b"release":
@@ -127,6 +130,11 @@ class Supervisor:
         finally:
             os.close(fd)
 
+    def cleanup(self):
+        """When the supervisor was killed."""
+        if "CLEANED" in os.environ:
+            os.mkdir(os.environ["CLEANED"])
+
     def sendmsg(self, call):
         passed = list(call.passed())
         if passed:
@@ -137,7 +145,7 @@ class Supervisor:
 def main() -> None:
     supervisor = Supervisor()
     try:
-        tree = launch(supervisor.filter, sys.argv[1:])
+        supervisor.tree = tree = launch(supervisor.filter, sys.argv[1:], cleanup=supervisor.cleanup)
     except CannotStart as error:
         sys.exit(f"umview: {error}")
     serve(tree.listener, table(supervisor.handlers))

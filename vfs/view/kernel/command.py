@@ -30,13 +30,15 @@ class Command:
 
     def become(self, report_pipe: int, go_pipe: int) -> NoReturn:
         """Never returns.  The supervisor says go when it listens."""
+        status = 1
         try:
             self._under_filter(report_pipe, go_pipe)
             self.inherited.restore()
-            os._exit(self._execute())
+            status = self._execute()
         except BaseException as error:
             self._complain(str(error))
-        os._exit(1)
+        finally:
+            os._exit(status)
 
     def _under_filter(self, report_pipe: int, go_pipe: int) -> None:
         """From `install` until the supervisor says go, only calls that no filter of ours traps: read and write."""

@@ -92,6 +92,8 @@ def launch(
     `prepare` runs in the command's process, before the filter.  `cleanup` runs in the front when the supervisor was
     killed, after all processes have ended: for what the supervisor leaves on disk.
     """
+    if not argv:
+        raise ValueError("no command")
     program = filter.program()
     descriptors.fill_standard()
     for stream in (sys.stdout, sys.stderr):
@@ -124,8 +126,13 @@ def launch(
     signals.survive(guardian)
     inherited.unblock()
     libc.prctl(abi.PR_SET_NAME, b"umview:view")
-    child, listener = _fetch_listener(from_guardian[0], filter)
-    os.write(go[1], b"g")
+    try:
+        child, listener = _fetch_listener(from_guardian[0], filter)
+        os.write(go[1], b"g")
+    except CannotStart:
+        _close(go[1], from_guardian[0])
+        signals.pass_away(guardian)
+        raise
     os.close(go[1])
     os.chdir("/")
     descriptors.release_inherited()
@@ -144,7 +151,8 @@ def _stand_in_front(supervisor: int, pipe: int, name: str, cleanup: Callable[[],
         Front(supervisor, pipe, name, cleanup).run()
     except BaseException as error:
         os.write(2, f"{name}: the process in front failed: {error!r}\n".encode())
-    os._exit(1)
+    finally:
+        os._exit(1)
 
 
 def _guard(command: Command, front: int, pipes: tuple[int, ...], go: int) -> NoReturn:
@@ -160,7 +168,8 @@ def _guard(command: Command, front: int, pipes: tuple[int, ...], go: int) -> NoR
         Guardian(os.getppid(), front, pipes).run(start)
     except BaseException as error:
         os.write(2, f"{command.name}: the guardian failed: {error!r}\n".encode())
-    os._exit(1)
+    finally:
+        os._exit(1)
 
 
 def _fetch_listener(pipe: int, filter: Filter) -> tuple[int, Listener]:
