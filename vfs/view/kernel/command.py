@@ -66,6 +66,8 @@ class Command:
             number = self._try(path, self.argv)
             if number == errno.ENOEXEC:
                 number = self._try(b"/bin/sh", [b"/bin/sh", path, *self.argv[1:]])  # as execvp(3) does it
+            if number == errno.EACCES and path != file and not os.path.lexists(path):
+                number = errno.ENOENT  # a directory of PATH that may not be searched
             if number not in _NOT_HERE or path == file:
                 failure = number
             if number not in (*_NOT_HERE, errno.EACCES):

@@ -95,7 +95,10 @@ def survive(guardian: int) -> None:
 
 
 def pass_away(guardian: int) -> None:
-    """The loop has ended: no more timer."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    """The loop has ended: no more timer.
+
+    (Not SIG_DFL: Python complains when a signal that came before has then no handler.)
+    """
+    signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.setitimer(signal.ITIMER_REAL, 0)
     os.waitpid(guardian, 0)
