@@ -26,7 +26,13 @@ class Terminal:
         self.text = ""
         self.pid, self.fd = pty.fork()
         if not self.pid:
-            environment = {**os.environ, "PYTHONPATH": str(SUPERVISOR.parent.parent), "PS1": "prompt> ", "TERM": "dumb", "HISTFILE": ""}
+            environment = {
+                **os.environ,
+                "PYTHONPATH": str(SUPERVISOR.parent.parent),
+                "PS1": "prompt> ",
+                "TERM": "dumb",
+                "HISTFILE": "",
+            }
             os.execve(argv[0], argv, environment)
 
     def type(self, text: str) -> None:
