@@ -7,10 +7,10 @@ descriptors is kept, and nothing needs to be told when one is closed.
 
 Two ranges of descriptor numbers, which the filter can tell apart:
 
-* from `READY`: the memfd holds the content: reads, mmap and exec are the kernel's, at native speed; fstat and the like are
+* from `READY` (512): the memfd holds the content: reads, mmap and exec are the kernel's, at native speed; fstat and the like are
   trapped;
-* from `LAZY`: it is a hole of the right size: reads are trapped and answered from the module. It is filled when the kernel itself
-  has to see the content (mmap, sendfile, splice, dup2 to a low number).
+* from `LAZY` (768): it is a hole of the right size: reads are trapped and answered from the module. It is filled when the kernel
+  itself has to see the content (mmap, sendfile, splice, dup2 to a low number).
 
 Small files are filled when they are opened. What is filled is a cache, the view's page cache: bounded in bytes and in
 descriptors, dropped oldest first. A process that has a dropped file open keeps its memfd; who opens it next gets a new one.
@@ -21,12 +21,14 @@ from __future__ import annotations
 import errno
 import os
 import re
+import resource
 import secrets
 import shutil
 import stat
 import struct
 import tempfile
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Final
 
 from vfs.api import Handle, fail
@@ -34,12 +36,15 @@ from vfs.view.dentry import DIRECTORY, REGULAR, Dentry
 from vfs.view.kernel.abi import MFD_EXEC
 from vfs.view.kernel.notify import Call
 
-READY: Final = 512
-LAZY: Final = 768
-TOP: Final = 1024
+_HARD = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+TOP: Final = 1024 if _HARD == resource.RLIM_INFINITY else min(1024, _HARD)
+READY: Final = TOP // 2
+LAZY: Final = TOP * 3 // 4
 """Numbers are taken from [READY, LAZY) and [LAZY, TOP), and above TOP when those are full; below the usual soft limit of 1024,
-since programs size tables by it."""
+since programs size tables by it, and within the hard limit, since lower numbers are seen as what they are (a memfd)."""
 HIGHEST: Final = 1 << 16
+TRIES: Final = 16
+"""How many numbers of a range are looked at before it counts as full."""
 
 FILL_AT_OPEN: Final = 1 << 20
 """Files up to this size are filled when they are opened: most are read whole, and native reads pay back the copy."""
@@ -55,7 +60,7 @@ class Placeholder:
     """What stands for one inode. *holder* is our own descriptor of it, read-only, -1 when dropped; one open for writing anywhere
     would make execve fail with ETXTBSY."""
 
-    __slots__ = ("copy", "dentry", "filled", "handle", "holder", "number", "program", "size")
+    __slots__ = ("copy", "copy_interpreter", "dentry", "filled", "handle", "holder", "number", "size")
 
     def __init__(self, number: int, dentry: Dentry) -> None:
         self.number, self.dentry = number, dentry
@@ -64,9 +69,8 @@ class Placeholder:
         self.size = 0
         self.handle: Handle | None = None
         self.copy = -1
-        """Our descriptor of the copy with another interpreter, for exec."""
-        self.program: bytes | None = None
-        """A directory with links to the holder, for exec (see calls/execute.py)."""
+        self.copy_interpreter = b""
+        """For exec: our descriptor of a copy with another interpreter, and the name of that."""
 
     def content(self) -> Handle:
         """The module's handle, opened when first needed."""
@@ -78,8 +82,13 @@ class Placeholder:
 class OpenFiles:
     """All placeholders of one supervisor."""
 
-    def __init__(self, fill_at_open: int = FILL_AT_OPEN, cache_bytes: int = CACHE_BYTES) -> None:
+    def __init__(
+        self, fill_at_open: int = FILL_AT_OPEN, cache_bytes: int = CACHE_BYTES, cache_descriptors: int = CACHE_DESCRIPTORS
+    ) -> None:
         self.fill_at_open, self.cache_bytes = fill_at_open, cache_bytes
+        # A placeholder may have three descriptors, and half of all are for others.
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.cache_descriptors = cache_descriptors if hard == resource.RLIM_INFINITY else min(cache_descriptors, hard // 6)
         self.scratch = os.fsencode(tempfile.mkdtemp(prefix="umview-"))
         token = secrets.token_hex(4).encode()
         self.name = b"umview." + token + b"."
@@ -90,7 +99,8 @@ class OpenFiles:
         self.by_inode: dict[tuple[int, int], Placeholder] = {}
         self.held: OrderedDict[int, Placeholder] = OrderedDict()
         self.cached = 0
-        self.hints: dict[int, int] = {}
+        self.hints: dict[tuple[int, int], int] = {}
+        """Task and end of the range -> where to look for a free number."""
         self.low_directories = False
         """Whether a directory was ever put at a low number, so that getdents64 must look at all numbers."""
 
@@ -153,17 +163,40 @@ class OpenFiles:
                 placeholder.holder = self.make_memfd(placeholder)
         self.held[placeholder.number] = placeholder
         self.held.move_to_end(placeholder.number)
-        if len(self.held) > CACHE_DESCRIPTORS:
+        if len(self.held) > self.cache_descriptors:
             self.drop(next(iter(self.held.values())))
         return placeholder
 
     def make_directory(self, number: int) -> int:
         path = self.scratch + b"/%d" % number
-        os.mkdir(path)
+        self.in_scratch(os.mkdir, path)
         try:
+            os.chmod(path, 0o755)  # whatever the umask: all processes of the view may change into it
             return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         finally:
             os.rmdir(path)
+
+    def in_scratch(self, make: Callable[..., None], path: bytes, *arguments: object) -> None:
+        """Make something in the scratch directory, and that again if a cleaner took it away."""
+        try:
+            make(path, *arguments)
+        except FileNotFoundError:
+            os.mkdir(self.scratch, 0o700)
+            make(path, *arguments)
+
+    def program_directory(self, number: int, name: bytes) -> int:
+        """For exec: a new descriptor of a directory where *name* is a link to descriptor *number* of whoever looks."""
+        path = self.scratch + b"/exec.%d" % number
+        try:
+            self.in_scratch(os.mkdir, path)
+            os.chmod(path, 0o755)
+        except FileExistsError:
+            pass
+        try:
+            os.symlink(b"/proc/thread-self/fd/%d" % number, path + b"/" + name)
+        except FileExistsError:
+            pass
+        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def make_memfd(self, placeholder: Placeholder) -> int:
         name = os.fsdecode(self.name + b"%d" % placeholder.number)
@@ -173,13 +206,22 @@ class OpenFiles:
             writer = os.memfd_create(name, os.MFD_CLOEXEC)
         try:
             if 0 < placeholder.size <= self.fill_at_open:
-                os.pwrite(writer, placeholder.content().read(0, placeholder.size), 0)
-                self.account(placeholder)
+                self.fill_small(placeholder, writer)
             os.ftruncate(writer, placeholder.size)
             self.dress(writer, placeholder)
             return os.open(b"/proc/self/fd/%d" % writer, os.O_RDONLY | os.O_CLOEXEC)
         finally:
             os.close(writer)
+
+    def fill_small(self, placeholder: Placeholder, writer: int) -> None:
+        """Fill at open. What cannot be read whole stays a hole: reads then tell where it is damaged."""
+        try:
+            text = placeholder.content().read(0, placeholder.size)
+        except OSError:
+            return
+        if len(text) == placeholder.size:
+            os.pwrite(writer, text, 0)
+            self.account(placeholder)
 
     def dress(self, writer: int, placeholder: Placeholder) -> None:
         """Give the memfd the file's mode and times, for where fstat of a low number is not trapped."""
@@ -203,15 +245,12 @@ class OpenFiles:
         if placeholder.copy >= 0:
             os.close(placeholder.copy)
             placeholder.copy = -1
-        program, placeholder.program = placeholder.program, None
-        if program is not None:
-            shutil.rmtree(program, ignore_errors=True)
 
     def fifo(self, dentry: Dentry) -> bytes:
         """The path of a real fifo that stands for a virtual one: two processes that open it meet in it."""
         path = self.scratch + b"/fifo.%d.%d" % (dentry.mount.id, dentry.node.ino)
         try:
-            os.mkfifo(path, 0o600)
+            self.in_scratch(os.mkfifo, path, 0o600)
         except FileExistsError:
             pass
         return path
@@ -264,6 +303,8 @@ class OpenFiles:
 
     def patched_copy(self, placeholder: Placeholder, header: int, interpreter: bytes) -> int:
         """Our descriptor of a copy of an ELF program whose program header at *header* (PT_INTERP) names *interpreter*."""
+        if placeholder.copy >= 0 and placeholder.copy_interpreter == interpreter:
+            return placeholder.copy
         size = placeholder.size
         writer = os.memfd_create(os.fsdecode(self.name + b"%d" % placeholder.number), os.MFD_CLOEXEC)
         try:
@@ -277,7 +318,7 @@ class OpenFiles:
             os.close(writer)
         if placeholder.copy >= 0:
             os.close(placeholder.copy)
-        placeholder.copy = reader
+        placeholder.copy, placeholder.copy_interpreter = reader, interpreter
         return reader
 
     def copy_ranges(self, content: Handle, writer: int, size: int) -> None:
@@ -316,8 +357,7 @@ class OpenFiles:
         """Install our *descriptor* at a free high number of the task, not below *least*; with *answer* that is the call's
         result."""
         whole = placeholder.dentry.kind == DIRECTORY or placeholder.filled or not placeholder.size
-        low, top = (READY, LAZY) if whole else (LAZY, TOP)
-        number = self.free_number(call.tid, max(low, least), top)
+        number = self.free_number(call.tid, max(READY if whole else LAZY, least))
         try:
             return call.add_fd(descriptor, number, cloexec, answer)
         except OSError as error:
@@ -328,24 +368,35 @@ class OpenFiles:
         self.low_directories = self.low_directories or placeholder.dentry.kind == DIRECTORY
         return call.add_fd(descriptor, None, cloexec, answer)
 
-    def free_number(self, tid: int, low: int, top: int) -> int:
-        """A number that is free in the task's table. Closing is never trapped, so look; go on from the last one found."""
-        hint = self.hints.get(tid, 0)
-        number = hint if low <= hint < top else low
-        for _ in range(top - low):
-            if not os.path.lexists(b"/proc/%d/fd/%d" % (tid, number)):
-                break
-            number = number + 1 if number + 1 < top else low
-        else:
-            number = max(TOP, low)
-            while os.path.lexists(b"/proc/%d/fd/%d" % (tid, number)):
-                number += 1
-                if number > HIGHEST:
-                    fail(errno.EMFILE)
-        if len(self.hints) > CACHE_DESCRIPTORS:
-            self.hints.clear()
-        self.hints[tid] = number + 1
-        return number
+    def free_number(self, tid: int, low: int) -> int:
+        """A number that is free in the task's table, from *low* on, preferably in its range. Closing is never trapped, so look;
+        go on from the last one found. EMFILE: the task has as many descriptors as it may."""
+        top = LAZY if low < LAZY else TOP
+        for first, end, tries in ((low, top, TRIES), (max(TOP, low), HIGHEST, HIGHEST)):
+            if first >= end:
+                continue
+            if first >= TOP and self.is_full(tid):
+                fail(errno.EMFILE)
+            hint = self.hints.get((tid, end), 0)
+            number = hint if first <= hint < end else first
+            for _ in range(min(tries, end - first)):
+                following = number + 1 if number + 1 < end else first
+                if not os.path.lexists(b"/proc/%d/fd/%d" % (tid, number)):
+                    if len(self.hints) > CACHE_DESCRIPTORS:
+                        self.hints.clear()
+                    self.hints[tid, end] = following
+                    return number
+                number = following
+            self.hints[tid, end] = number
+        fail(errno.EMFILE)
+
+    def is_full(self, tid: int) -> bool:
+        """Whether a task has as many descriptors as its soft limit allows: their numbers do not tell, since ours are high."""
+        try:
+            soft, _ = resource.prlimit(tid, resource.RLIMIT_NOFILE)
+            return soft != resource.RLIM_INFINITY and os.stat(b"/proc/%d/fd" % tid).st_size >= soft  # Linux 6.2; before, 0
+        except OSError:
+            return False
 
 
 def available_memory() -> int:

@@ -29,7 +29,7 @@ class Mount:
     """One mount. *type* and *source* are shown as the user gave them; *above* is the directory that holds the mount point;
     *uses* is the mount that its source lies in, which must stay as long as this one."""
 
-    __slots__ = ("above", "device", "filesystem", "id", "options", "root", "source", "target", "type", "uses")
+    __slots__ = ("above", "detached", "device", "filesystem", "id", "options", "root", "source", "target", "type", "uses")
 
     def __init__(
         self,
@@ -46,7 +46,13 @@ class Mount:
         self.device = os.makedev(0, FIRST_MINOR + serial)
         self.filesystem, self.type, self.source, self.target = filesystem, type, source, target
         self.above, self.options, self.uses = above, options, uses
+        self.detached = False
         self.root: Dentry
+
+    @property
+    def inside(self) -> Mount | None:
+        """The mount that holds the mount point, `None`: the host."""
+        return None if isinstance(self.above, bytes) else self.above.mount
 
     def shown_options(self) -> str:
         """The options as /proc/mounts shows them."""
@@ -61,21 +67,55 @@ class MountTable:
     def __init__(self) -> None:
         self.mounts: list[Mount] = []
         self.on: dict[bytes, Mount] = {}
-        """The mount that shows at each target."""
+        """The latest mount on each target. `over` tells whether it is what shows."""
+        self.detached: list[Mount] = []
+        """Taken out by `umount -l` while somebody used them."""
+        self.idle = True
+        """No mount, and no use of one: every call is the kernel's."""
 
     def add(self, mount: Mount) -> None:
         self.mounts.append(mount)
         self.on[mount.target] = mount
+        self.idle = False
 
-    def remove(self, mount: Mount) -> None:
-        """Take a mount out; what it covered shows again. EINVAL: not in the table."""
+    def remove(self, mount: Mount, used: bool = False) -> None:
+        """Take a mount out; what it covered shows again. *used*: it is detached. EINVAL: not in the table."""
         if mount not in self.mounts:
             fail(errno.EINVAL, "not mounted")
         self.mounts.remove(mount)
+        mount.detached = True
+        if used:
+            self.detached.append(mount)
         self.on = {other.target: other for other in self.mounts}
+        self.idle = not self.mounts and not self.detached
+
+    def release(self, mount: Mount) -> None:
+        """A detached mount is no longer used."""
+        self.detached.remove(mount)
+        self.idle = not self.mounts and not self.detached
+
+    def over(self, path: bytes, owner: Mount | None) -> Mount | None:
+        """The mount that shows at *path* of *owner* (`None`: of the host)."""
+        if path not in self.on:
+            return None
+        return next((m for m in reversed(self.mounts) if m.target == path and m.inside is owner), None)
+
+    def owner(self, path: bytes) -> Mount | None:
+        """Whose directory a canonical path leads to; `None`: the host's."""
+        owner = self.over(b"/", None)
+        at = path.find(b"/", 1)
+        while at > 0:
+            owner = self.over(path[:at], owner) or owner
+            at = path.find(b"/", at + 1)
+        return self.over(path, owner) or owner
 
     def dependents(self, mount: Mount) -> list[Mount]:
         """The mounts that lie on or below this one, or whose source lies in it."""
         below = mount.target.rstrip(b"/") + b"/"
         later = self.mounts[self.mounts.index(mount) + 1 :]
         return [m for m in later if m.uses is mount or m.target == mount.target or m.target.startswith(below)]
+
+    def below(self, path: bytes) -> bool:
+        """Whether a mount point lies on or below a host path."""
+        prefix = path.rstrip(b"/") + b"/"
+        return any(m.inside is None and (m.target == path or m.target.startswith(prefix)) for m in self.mounts)

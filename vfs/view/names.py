@@ -18,8 +18,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from vfs.api import fail
 from vfs.view.dentry import DIRECTORY, LINK, Dentry, Place
+from vfs.view.kernel.abi import (
+    RESOLVE_BENEATH,
+    RESOLVE_IN_ROOT,
+    RESOLVE_NO_MAGICLINKS,
+    RESOLVE_NO_SYMLINKS,
+    RESOLVE_NO_XDEV,
+)
 from vfs.view.kernel.notify import Call
-from vfs.view.mounts import MountTable
+from vfs.view.mounts import Mount, MountTable
 
 if TYPE_CHECKING:
     from vfs.view.tasks import Tasks
@@ -42,11 +49,42 @@ class Jump(NamedTuple):
 
 
 class Located(NamedTuple):
-    """Where a name leads: *place*, and whether the walk *crossed* anything virtual (then the kernel, given the same name,
-    would arrive elsewhere)."""
+    """Where a name leads: *place*; whether the walk *crossed* anything virtual (then the kernel, given the same name, would
+    arrive elsewhere); whether it passed through /proc, where names mean something else to every process."""
 
     place: Place
     crossed: bool
+    proc: bool
+
+
+class Parent(NamedTuple):
+    """The directory in which a name's last component lies: its *place*, whether the way there *crossed* anything virtual, the
+    component's *name*, and the *slashes* behind it."""
+
+    place: Place
+    crossed: bool
+    name: bytes
+    slashes: bytes
+
+    @property
+    def path(self) -> bytes:
+        base = self.place.path if isinstance(self.place, Dentry) else self.place
+        return (b"" if base == b"/" else base) + b"/" + self.name
+
+
+class Missing(FileNotFoundError):
+    """Only the last component of a name is missing, and in a virtual directory: there a file would be made."""
+
+
+def mount_of(place: Place) -> Mount | None:
+    return place.mount if isinstance(place, Dentry) else None
+
+
+def same(one: Place, other: Place) -> bool:
+    """Two places are one directory. (Two dentries of one may exist.)"""
+    if isinstance(one, Dentry) and isinstance(other, Dentry):
+        return one.mount is other.mount and one.path == other.path
+    return one == other
 
 
 class HostNames:
@@ -115,12 +153,27 @@ class Names:
         self.host = HostNames(mounts)
         self.dentries: dict[bytes, Dentry] = {}
         self.absent: set[bytes] = set()
+        """Both by path, and only of what shows at that path (`shows`)."""
+        self.owners: dict[bytes, Mount | None] = {}
 
     def forget(self) -> None:
         """The table has changed: nothing that was remembered holds."""
         self.dentries.clear()
         self.absent.clear()
+        self.owners.clear()
         self.host.forget()
+
+    def shows(self, place: Place) -> bool:
+        """Whether a directory is what its path leads to. A task may be in one that a later mount hides, or in one of a mount that
+        was detached: nothing below it may be looked up or remembered by path."""
+        path, owner = (place.path, place.mount) if isinstance(place, Dentry) else (place, None)
+        try:
+            return self.owners[path] is owner
+        except KeyError:
+            if len(self.owners) >= self.host.LIMIT:
+                self.owners.clear()
+            found = self.owners[path] = self.mounts.owner(path)
+            return found is owner
 
     # ---------------------------------------------------------------- what handlers ask
 
@@ -132,107 +185,151 @@ class Names:
 
     def search(self, call: Call, dirfd: int, path: bytes, follow: bool = True) -> Place | None:
         """As `find`, but a host path that had to be walked comes back canonical instead of as `None`."""
-        if not self.mounts.mounts:
+        if self.mounts.idle or (self.tasks.roots_differ and self.tasks.has_other_root(call.tid)):
             return None
         if path[:1] == b"/":
             base: Place = b"/"
-            full = path
+            full, shown = path, True
         else:
             start = self.tasks.place(call.tid, dirfd)
             if start is None or not path:
                 return None
-            base = start
+            base, shown = start, self.shows(start)
             full = (base.path if isinstance(base, Dentry) else base) + b"/" + path
-        dentry = self.dentries.get(full)
-        if dentry is not None and (dentry.kind != LINK or not follow):
-            return dentry
-        if full in self.absent:
-            fail(errno.ENOENT)
-        if isinstance(base, bytes) and self.host.far(full, follow):
-            return None
-        place, crossed = self.walk(call.tid, base, path, follow, full.rpartition(b"/")[0])
+        if shown:
+            dentry = self.dentries.get(full)
+            if dentry is not None and (dentry.kind != LINK or not follow):
+                return dentry
+            if full in self.absent:
+                fail(errno.ENOENT)
+            if isinstance(base, bytes) and self.host.far(full, follow):
+                return None
+        place, crossed, proc = self.walk(call.tid, base, path, follow, shown, full.rpartition(b"/")[0] if shown else None)
         if isinstance(place, Dentry):
             return place
         if crossed:
             raise Elsewhere(place)
-        if follow and not place.startswith(b"/proc"):
+        if follow and shown and not proc:
             self.host.learn_final(full)
         return place
 
-    def locate(self, call: Call, dirfd: int, path: bytes, follow: bool = True) -> Located | None:
-        """As `find`, for handlers that must know the host's canonical path too. `None`: not to be known (an unreachable cwd)."""
-        start = b"/" if path[:1] == b"/" else self.tasks.place(call.tid, dirfd)
-        return None if start is None or not path else self.walk(call.tid, start, path, follow)
+    def locate(self, call: Call, dirfd: int, path: bytes, follow: bool = True, resolve: int = 0) -> Located | None:
+        """As `find`, for handlers that must know the host's canonical path too; *resolve*: openat2's RESOLVE_*. `None`: not to be
+        known (an unreachable cwd)."""
+        if not path or (self.tasks.roots_differ and self.tasks.has_other_root(call.tid)):
+            return None
+        absolute = path[:1] == b"/"
+        start: Place | None = b"/" if absolute and not resolve else self.tasks.place(call.tid, dirfd)
+        if start is None:
+            return None
+        return self.walk(call.tid, start, path, follow, not resolve and (absolute or self.shows(start)), None, resolve)
 
-    def parent_of(self, call: Call, dirfd: int, path: bytes) -> tuple[Dentry, bytes] | None:
-        """The virtual directory in which a name would be made, and its last component; `None`: on the host. For calls that
-        create, rename or remove."""
-        head, _, name = path.rstrip(b"/").rpartition(b"/")
+    def parent(self, call: Call, dirfd: int, path: bytes) -> Parent | None:
+        """Where a name would be made or removed: for calls that look for its last component in their own way. `None`: not to be
+        known, or no such component (the root)."""
+        stripped = path.rstrip(b"/")
+        head, _, name = stripped.rpartition(b"/")
         if not name:
             return None
-        head = head or (b"/" if path[:1] == b"/" else b".")
-        found = self.locate(call, dirfd, head)
-        if found is None or not isinstance(found.place, Dentry):
+        found = self.locate(call, dirfd, head or (b"/" if path[:1] == b"/" else b"."))
+        if found is None:
             return None
-        return found.place, name
+        if isinstance(found.place, Dentry) and found.place.kind != DIRECTORY:
+            fail(errno.ENOTDIR)
+        return Parent(found.place, found.crossed, name, path[len(stripped) :])
+
+    def entry(self, parent: Parent) -> Dentry | None:
+        """The virtual entry that is there, if one is: in a virtual directory, or a mount point of the host."""
+        if isinstance(parent.place, bytes):
+            mount = self.mounts.over(parent.path, None)
+            return mount.root if mount else None
+        try:
+            return self.child(parent.place, parent.name, self.shows(parent.place))
+        except FileNotFoundError:
+            return None
 
     # ---------------------------------------------------------------- the walk
 
-    def walk(self, tid: int, start: Place, path: bytes, follow: bool, learn: bytes | None = None) -> Located:
-        """Walk *path* from *start*, component by component, over borders. *learn*: the directory part of the absolute name, to be
-        remembered when it turns out to lie on the host."""
-        if len(path) > 4095:
-            fail(errno.ENAMETOOLONG)
-        here: Place = self.root if path[:1] == b"/" else start
+    def walk(
+        self, tid: int, start: Place, path: bytes, follow: bool, shown: bool, learn: bytes | None = None, resolve: int = 0
+    ) -> Located:
+        """Walk *path* from *start*, component by component, over borders. *shown*: see `shows`. *learn*: the directory part of
+        the absolute name, to be remembered when it turns out to lie on the host. *resolve*: openat2's RESOLVE_*. ENOENT, ENOTDIR,
+        ELOOP, ENAMETOOLONG; EXDEV (by *resolve*)."""
+        root = start if resolve & RESOLVE_IN_ROOT else self.root
+        here: Place = root if path[:1] == b"/" else start
+        if resolve & RESOLVE_BENEATH and path[:1] == b"/":
+            fail(errno.EXDEV)
         crossed = isinstance(here, Dentry)
+        proc = isinstance(start, bytes) and start.startswith(b"/proc")
         todo = path.split(b"/")[::-1]
         links = 0
         while todo:
             name = todo.pop()
             if learn is not None and not todo:  # the directory part is done: remember where it led
-                if not crossed and isinstance(here, bytes) and not here.startswith(b"/proc"):
+                if not crossed and not proc and isinstance(here, bytes):
                     self.host.learn_directory(learn, here)
                 learn = None
-            if not name or name == b".":
-                if isinstance(here, Dentry) and here.kind != DIRECTORY:
+            before = here
+            target: bytes | Jump | None = None
+            if name in (b"", b".", b".."):
+                # Where no mount was met, the kernel says so itself.
+                if here.kind != DIRECTORY if isinstance(here, Dentry) else (crossed or name == b"..") and not os.path.isdir(here):
                     fail(errno.ENOTDIR)
-                continue
-            if name == b"..":
+                if name != b"..":
+                    continue
+                if resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT) and same(here, start):
+                    if resolve & RESOLVE_BENEATH:
+                        fail(errno.EXDEV)
+                    continue
                 here = self.above(here)
-                crossed = crossed or isinstance(here, Dentry)
-                continue
-            target: bytes | Jump | None
-            if isinstance(here, Dentry):
-                child: Place = self.child(here, name)
             else:
-                child = self.cover((b"" if here == b"/" else here) + b"/" + name)
-            if isinstance(child, Dentry):
-                crossed = True
-                target = child.node.readlink() if child.kind == LINK else None
-            elif todo or follow:
-                try:
-                    target = self.host_link(tid, child)
-                except OSError:  # nothing there: the kernel will say so of the same name
-                    return Located(child, crossed)
-            else:
-                target = None
-            if target is None or not (todo or follow):
-                here = child
-                continue
-            links += 1
-            if links > MAX_LINKS:
-                fail(errno.ELOOP)
-            if isinstance(target, Jump):
-                here = target.place
-                crossed = crossed or isinstance(here, Dentry)
-                continue
-            if not target:
-                fail(errno.ENOENT)
-            if target[:1] == b"/":
-                here = self.root
-                crossed = crossed or isinstance(here, Dentry)
-            todo += target.split(b"/")[::-1]
-        return Located(here, crossed)
+                child: Place
+                if isinstance(here, Dentry):
+                    try:
+                        child = self.child(here, name, shown)
+                    except FileNotFoundError:
+                        if todo:
+                            raise
+                        raise Missing(errno.ENOENT, os.strerror(errno.ENOENT)) from None
+                else:
+                    child = self.cover((b"" if here == b"/" else here) + b"/" + name)
+                    proc = proc or child == b"/proc"
+                if isinstance(child, Dentry):
+                    # A link at the end of a name is followed where a slash comes after it, whatever the call says.
+                    if child.kind == LINK and (follow or todo):
+                        crossed = True
+                        target = child.node.readlink()
+                elif follow or todo:
+                    try:
+                        target = self.host_link(tid, child)
+                    except OSError:  # nothing there: the kernel will say so of the same name
+                        return Located(child + b"".join(b"/" + name for name in reversed(todo)), crossed, proc)
+                if target is None:
+                    here = child
+            if target is not None:
+                links += 1
+                if links > MAX_LINKS or resolve & RESOLVE_NO_SYMLINKS:
+                    fail(errno.ELOOP)
+                if isinstance(target, Jump):
+                    if resolve & RESOLVE_NO_MAGICLINKS:
+                        fail(errno.ELOOP)
+                    if resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT):
+                        fail(errno.EXDEV)
+                    here = target.place
+                    shown = self.shows(here)
+                elif not target:
+                    fail(errno.ENOENT)
+                else:
+                    if target[:1] == b"/":
+                        if resolve & RESOLVE_BENEATH:
+                            fail(errno.EXDEV)
+                        here, shown = root, not resolve
+                    todo += target.split(b"/")[::-1]
+            crossed = crossed or isinstance(here, Dentry)
+            if resolve & RESOLVE_NO_XDEV and mount_of(here) is not mount_of(before):
+                fail(errno.EXDEV)
+        return Located(here, crossed, proc)
 
     def host_link(self, tid: int, path: bytes) -> bytes | Jump | None:
         """The target of a host path that is a symbolic link, as task *tid* would see it; `None`: it is none. ENOENT."""
@@ -261,37 +358,41 @@ class Names:
     @property
     def root(self) -> Place:
         """The view's root directory."""
-        mount = self.mounts.on.get(b"/")
-        return mount.root if mount else b"/"
+        return self.cover(b"/")
 
     def cover(self, path: bytes) -> Place:
         """A host path, or the root of the mount on it."""
-        mount = self.mounts.on.get(path)
+        mount = self.mounts.over(path, None)
         return mount.root if mount else path
 
     def above(self, here: Place) -> Place:
-        """The directory that holds *here*."""
-        if isinstance(here, Dentry):
-            if here.parent is not None:
-                return here.parent
-            return here if here.path == b"/" else here.mount.above
-        parent = here.rpartition(b"/")[0] or b"/"
-        return self.root if parent == b"/" else parent
+        """The directory that holds *here*, or what a later mount put on it."""
+        if isinstance(here, bytes):
+            return self.cover(here.rpartition(b"/")[0] or b"/")
+        above = here.parent or (here if here.path == b"/" or here.mount.detached else here.mount.above)
+        if isinstance(above, bytes):
+            return self.cover(above)
+        if above.path not in self.mounts.on or above.mount.detached:
+            return above
+        mount = self.mounts.over(above.path, above.mount if above.parent else above.mount.inside)
+        return mount.root if mount else above
 
-    def child(self, directory: Dentry, name: bytes) -> Dentry:
-        """The entry of a virtual directory, or the root of the mount on it. ENOTDIR, ENOENT, ENAMETOOLONG."""
+    def child(self, directory: Dentry, name: bytes, shown: bool) -> Dentry:
+        """The entry of a virtual directory, or the root of the mount on it; *shown*: see `shows`. ENOTDIR, ENOENT,
+        ENAMETOOLONG."""
         if directory.kind != DIRECTORY:
             fail(errno.ENOTDIR)
         path = (b"" if directory.path == b"/" else directory.path) + b"/" + name
-        dentry = self.dentries.get(path)
-        if dentry is not None:
-            return dentry
+        if shown:
+            dentry = self.dentries.get(path)
+            if dentry is not None:
+                return dentry
         if len(name) > NAME_MAX:
             fail(errno.ENAMETOOLONG)
-        mount = self.mounts.on.get(path)
-        if mount is not None and isinstance(mount.above, Dentry) and mount.above.mount is directory.mount:
+        mount = self.mounts.over(path, directory.mount)
+        if mount is not None:
             return mount.root
-        constant = directory.mount.filesystem.read_only
+        constant = shown and directory.mount.filesystem.read_only
         if constant and path in self.absent:
             fail(errno.ENOENT)
         if len(self.dentries) + len(self.absent) > self.CACHE_LIMIT:

@@ -15,14 +15,18 @@ if TYPE_CHECKING:
 TABLE = re.compile(rb"/proc/(\d+)(?:/task/\d+)?/(mounts|mountinfo|mountstats)")
 
 
-def escape(text: bytes) -> bytes:
-    """Space, tab, newline, backslash and # as the kernel writes them in mount tables."""
-    return re.sub(rb"[ \t\n\\#]", lambda match: b"\\%03o" % match[0][0], text)
+def escape(path: bytes, more: bytes = b"") -> bytes:
+    """Space, tab, newline, backslash, and one *more*, as the kernel writes them in mount tables."""
+    return re.sub(rb"[ \t\n\\" + more + rb"]", lambda match: b"\\%03o" % match[0][0], path)
+
+
+def escape_source(source: bytes) -> bytes:
+    return escape(source, b"#")
 
 
 def mounts_line(mount: Mount) -> bytes:
     """One line of /proc/PID/mounts (fstab(5))."""
-    fields = (escape(mount.source), escape(mount.target), mount.type.encode(), mount.shown_options().encode())
+    fields = (escape_source(mount.source), escape(mount.target), mount.type.encode(), mount.shown_options().encode())
     return b"%s %s %s %s 0 0\n" % fields
 
 
@@ -33,14 +37,14 @@ def mountinfo_line(mount: Mount, parent: int) -> bytes:
     where = (escape(mount.target), mount.shown_options().encode())
     return b"%d %d %s / %s %s - " % (mount.id, parent, device, *where) + b"%s %s %s\n" % (
         mount.type.encode(),
-        escape(mount.source),
+        escape_source(mount.source),
         access,
     )
 
 
 def mountstats_line(mount: Mount) -> bytes:
     """One line of /proc/PID/mountstats."""
-    return b"device %s mounted on %s with fstype %s\n" % (escape(mount.source), escape(mount.target), mount.type.encode())
+    return b"device %s mounted on %s with fstype %s\n" % (escape_source(mount.source), escape(mount.target), mount.type.encode())
 
 
 def table_text(view: View, path: bytes, kind: bytes) -> bytes:

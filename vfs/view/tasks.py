@@ -20,6 +20,29 @@ class Tasks:
 
     def __init__(self, files: OpenFiles) -> None:
         self.files = files
+        self.roots_differ = False
+        """Whether a task ever changed its root: then `has_other_root` must be asked."""
+        self.foreign: set[bytes] = set()
+        """Mount namespaces in which a task has changed the root for all (pivot_root)."""
+
+    def has_other_root(self, tid: int) -> bool:
+        """Whether a task lives below another root directory (chroot, pivot_root), where the view's paths mean nothing."""
+        try:
+            if os.readlink(b"/proc/%d/root" % tid) != b"/":
+                return True
+            return bool(self.foreign) and os.readlink(b"/proc/%d/ns/mnt" % tid) in self.foreign
+        except OSError:
+            return False
+
+    def pivots(self, tid: int) -> None:
+        """A task is about to change the root of its mount namespace. In ours that cannot be: it is the host's."""
+        try:
+            namespace = os.readlink(b"/proc/%d/ns/mnt" % tid)
+        except OSError:
+            return
+        if namespace != os.readlink(b"/proc/self/ns/mnt"):
+            self.foreign.add(namespace)
+            self.roots_differ = True
 
     def place(self, tid: int, dirfd: int) -> Place | None:
         """The directory (or file) that a task's *dirfd* or AT_FDCWD stands for: a dentry, or the host's path. `None`: no such

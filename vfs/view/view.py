@@ -5,15 +5,16 @@ from __future__ import annotations
 import errno
 import os
 import re
-import sys
 import traceback
 from collections.abc import Callable, Iterable
 
+from vfs.api import message
 from vfs.view.calls import changes, descriptors, directories, execute, identity, opening, paths, sockets, watches
 from vfs.view.calls import mount as mounting
 from vfs.view.calls.table import CallTable
 from vfs.view.files import OpenFiles
 from vfs.view.kernel.notify import Call
+from vfs.view.messages import tell
 from vfs.view.mounts import Mount, MountTable
 from vfs.view.names import Names
 from vfs.view.tasks import Tasks
@@ -33,7 +34,6 @@ class View:
         self.mounts = MountTable()
         self.tasks = Tasks(files)
         self.names = Names(self.mounts, self.tasks)
-        self.detached: list[Mount] = []
         self.pids: Callable[[], Iterable[int]] = lambda: ()
         """The processes of the view; set when it has started."""
         self.table = CallTable()
@@ -43,24 +43,40 @@ class View:
 
     def log(self, line: str) -> None:
         if self.debug:
-            sys.stderr.write(f"umview[{os.getpid()}]: {line}\n")
+            self.say(line)
+
+    def say(self, line: str) -> None:
+        """One line on our standard error."""
+        tell(2, f"umview[{os.getpid()}]: {line}\n")
 
     def report(self, call: Call, error: Exception) -> None:
         """A handler's mistake: one line, and with debug where it happened."""
-        sys.stderr.write(f"umview[{os.getpid()}]: {call.name} of process {call.tid}: {type(error).__name__}: {error}\n")
+        self.say(f"{call.name} of process {call.tid}: {type(error).__name__}: {error}")
         if self.debug:
-            traceback.print_exception(error)
+            self.say("".join(traceback.format_exception(error)))
 
     def detach(self, mount: Mount) -> None:
-        """Take a mount out of the view. Its file system is closed at once when nothing has it open, else at the end."""
+        """Take a mount out of the view. Its file system is closed when nothing has it open any more."""
         used = self.user_of(mount) is not None
-        self.mounts.remove(mount)
+        self.mounts.remove(mount, used)
         self.names.forget()
-        if used:
-            self.detached.append(mount)
-            return
+        if not used:
+            self.shut(mount)
+
+    def release(self) -> None:
+        """Close the detached mounts that nobody uses any more."""
+        for mount in list(self.mounts.detached):
+            if self.user_of(mount) is None:
+                self.mounts.release(mount)
+                self.shut(mount)
+
+    def shut(self, mount: Mount) -> None:
+        """Close the file system of a mount that is out of the table. What a module does wrong there is told, no more."""
         self.files.forget_mount(mount.id)
-        mount.filesystem.close()
+        try:
+            mount.filesystem.close()
+        except Exception as error:
+            self.say(f"{os.fsdecode(mount.target)}: {message(error) if isinstance(error, OSError) else repr(error)}")
 
     def user_of(self, mount: Mount) -> int | None:
         """A process that has something of the mount open, as its cwd, mapped or running."""
@@ -95,8 +111,7 @@ class View:
 
     def close(self) -> None:
         """The tree has ended: close all mounts, the latest first."""
-        for mount in [*reversed(self.mounts.mounts), *self.detached]:
-            self.files.forget_mount(mount.id)
-            mount.filesystem.close()
-        self.mounts = MountTable()
+        mounts, self.mounts = self.mounts, MountTable()
+        for mount in [*reversed(mounts.mounts), *mounts.detached]:
+            self.shut(mount)
         self.files.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import resource
 from typing import TYPE_CHECKING
 
 from vfs.api import Handle, fail
@@ -13,7 +14,7 @@ from vfs.view.calls.table import CallTable, Handler
 from vfs.view.dentry import DIRECTORY
 from vfs.view.files import CHUNK, LAZY, READY, Placeholder
 from vfs.view.kernel import structs
-from vfs.view.kernel.abi import IOV_MAX, MAP_ANONYMOUS, SEEK_DATA
+from vfs.view.kernel.abi import IOV_MAX, MAP_ANONYMOUS, SEEK_DATA, SEEK_HOLE
 from vfs.view.kernel.memory import write_some
 from vfs.view.kernel.notify import CONTINUE, Call
 from vfs.view.kernel.structs import signed, signed64
@@ -37,8 +38,10 @@ def install(table: CallTable, view: View) -> None:
     table.filter.trap_fcntl((fcntl.F_DUPFD, fcntl.F_DUPFD_CLOEXEC), READY)
     table.descriptors(calls.duplicate_to, READY, "dup2", "dup3")
 
-    table.descriptors(calls.show(0), LAZY, "splice", "copy_file_range")
-    table.descriptors(calls.show(1), LAZY, "sendfile", argument=1)
+    largest = view.files.cache_bytes
+    table.descriptors(calls.show(0, largest), LAZY, "splice")
+    table.descriptors(calls.show(1, largest), LAZY, "sendfile", argument=1)
+    table.descriptors(calls.copy_range, LAZY, "copy_file_range")
     table.handle(calls.show(4), "mmap")
     table.filter.trap_mmap(LAZY)
 
@@ -61,6 +64,8 @@ class Descriptors:
             return CONTINUE
         if placeholder.dentry.kind == DIRECTORY:
             fail(errno.EISDIR)
+        if any(length >> 63 for _, length in pieces):
+            fail(errno.EINVAL)
         content = placeholder.content()
         descriptor = call.get_fd(call.args[0]) if offset is None else -1
         try:
@@ -126,7 +131,7 @@ class Descriptors:
     def lseek(self, call: Call) -> int:
         """SEEK_DATA and SEEK_HOLE: the kernel would see the placeholder's one big hole."""
         placeholder = self.placeholder(call)
-        if placeholder is None or placeholder.dentry.kind == DIRECTORY:
+        if placeholder is None or placeholder.dentry.kind == DIRECTORY or call.args[2] not in (SEEK_DATA, SEEK_HOLE):
             return CONTINUE
         content = placeholder.content()
         seek = content.seek_data if call.args[2] == SEEK_DATA else content.seek_hole
@@ -148,8 +153,12 @@ class Descriptors:
     def duplicate_from(self, call: Call, least: int, cloexec: bool) -> int:
         """dup and F_DUPFD: the duplicate stays in the range of trapped numbers."""
         placeholder = self.placeholder(call)
-        if placeholder is None:
-            return CONTINUE
+        if (
+            placeholder is None
+            or least < 0
+            or (least >= READY and least >= resource.prlimit(call.tid, resource.RLIMIT_NOFILE)[0])
+        ):
+            return CONTINUE  # EINVAL, says the kernel of such a number
         descriptor = call.get_fd(call.args[0])
         try:
             return self.view.files.give(call, placeholder, descriptor, cloexec, least=least)
@@ -168,16 +177,22 @@ class Descriptors:
 
     # ---------------------------------------------------------------- the kernel reads
 
-    def show(self, argument: int) -> Handler:
-        """A handler for calls by which the kernel itself reads the descriptor in *argument*: fill it, then go on."""
+    def copy_range(self, call: Call) -> int:
+        """copy_file_range between two file systems: everybody goes on with read and write then."""
+        return CONTINUE if self.placeholder(call) is None else -errno.EXDEV
+
+    def show(self, argument: int, most: int = 0) -> Handler:
+        """A handler for calls by which the kernel itself reads the descriptor in *argument*: fill it, then go on. Files larger
+        than *most* are refused with EINVAL, for which callers are prepared."""
 
         def handler(call: Call) -> int:
             if argument == 4 and call.args[3] & MAP_ANONYMOUS:
                 return CONTINUE
-            number = signed(call.args[argument])
             placeholder = self.placeholder(call, argument)
             if placeholder is not None:
-                self.view.files.fill_descriptor(call, number, placeholder)
+                if most and placeholder.size > most:
+                    return -errno.EINVAL
+                self.view.files.fill_descriptor(call, signed(call.args[argument]), placeholder)
             return CONTINUE
 
         return handler

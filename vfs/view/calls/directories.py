@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from vfs.api import fail
-from vfs.view.calls.names import named
+from vfs.view.calls.names import named, redirect
 from vfs.view.calls.table import CallTable
 from vfs.view.dentry import DIRECTORY, Dentry
 from vfs.view.files import READY
@@ -15,6 +15,7 @@ from vfs.view.kernel import structs
 from vfs.view.kernel.abi import AT_FDCWD
 from vfs.view.kernel.notify import CONTINUE, Call
 from vfs.view.kernel.structs import signed
+from vfs.view.names import Elsewhere
 
 if TYPE_CHECKING:
     from vfs.view.view import View
@@ -30,7 +31,8 @@ def install(table: CallTable, view: View) -> None:
     table.always(calls.getdents64, "getdents64")
     table.always(named(view, calls.chdir), "chdir")
     table.always(calls.getcwd, "getcwd")
-    table.always(named(view, calls.chroot), "chroot")
+    table.always(calls.chroot, "chroot")
+    table.always(calls.pivot_root, "pivot_root")
     table.filter.refuse(errno.ENOSYS, "getdents")
 
 
@@ -103,7 +105,7 @@ class Directories:
             return stopped.finish(result)
 
     def getcwd(self, call: Call) -> int:
-        place = self.view.tasks.place(call.tid, AT_FDCWD) if self.view.mounts.mounts else None
+        place = None if self.view.mounts.idle else self.view.tasks.place(call.tid, AT_FDCWD)
         if not isinstance(place, Dentry):
             return CONTINUE
         if len(place.path) >= call.args[1]:
@@ -111,5 +113,17 @@ class Directories:
         call.write(call.args[0], place.path + b"\0")
         return len(place.path) + 1
 
-    def chroot(self, call: Call, dentry: Dentry) -> int:
-        fail(errno.EPERM)
+    def chroot(self, call: Call) -> int:
+        """Into a mount: refused. On the host: the kernel's affair, and from then on tasks may have other roots."""
+        try:
+            if self.view.names.find(call, AT_FDCWD, call.string(0)) is not None:
+                fail(errno.EPERM)
+        except Elsewhere as elsewhere:
+            self.view.tasks.roots_differ = True
+            return redirect(self.view, call, 0, None, elsewhere.path)
+        self.view.tasks.roots_differ = True
+        return CONTINUE
+
+    def pivot_root(self, call: Call) -> int:
+        self.view.tasks.pivots(call.tid)
+        return CONTINUE

@@ -1,9 +1,9 @@
 """execve of virtual programs, and of host programs whose interpreter is virtual.
 
-A virtual ELF file is executed from its memfd, under its own name: a directory of ours with a link `NAME -> our descriptor of the
-memfd` becomes a descriptor of the task, and the task itself calls execveat(that, NAME). NAME is the tail of the string that
-the task gave, so nothing is written into its memory, and `comm` is right. Where the ELF interpreter (ld.so) is virtual too, a
-copy of the program names our descriptor of the interpreter.
+A virtual ELF file is executed from its memfd, under its own name: the task gets the memfd, and a directory of ours in which NAME
+is a link to that very descriptor (/proc/thread-self/fd/N); it then calls execveat(directory, NAME) itself. NAME is the tail of
+the string that it gave, so nothing is written into its memory, and `comm` is right. Where the ELF interpreter (ld.so) is virtual
+too, it becomes one more descriptor, and a copy of the program names that. All of them close at exec.
 
 A `#!` line the kernel would resolve on the host, so its work is done here: the arguments are built in a fresh page of the task,
 and the task calls execve on the interpreter, which is trapped again.
@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+import stat
 import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
@@ -20,11 +22,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from vfs.api import fail
 from vfs.view.calls.names import is_empty
 from vfs.view.calls.table import CallTable
-from vfs.view.dentry import LINK, REGULAR, Dentry
-from vfs.view.files import Placeholder
+from vfs.view.dentry import LINK, REGULAR, Dentry, Place
+from vfs.view.files import READY, Placeholder
 from vfs.view.kernel.abi import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW
 from vfs.view.kernel.machine import current
-from vfs.view.kernel.memory import read_pointers
+from vfs.view.kernel.memory import read_pointers, read_string
 from vfs.view.kernel.notify import CONTINUE, Call
 from vfs.view.kernel.structs import signed
 from vfs.view.kernel.trace import Stopped
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
 HEAD = 256
 """How much of a file the kernel looks at to tell its format (BINPRM_BUF_SIZE)."""
 MAX_INTERPRETER = 4096
+MAX_SCRIPTS = 5
+"""How deep `#!` lines may be nested (fs/exec.c)."""
 
 
 class Request(NamedTuple):
@@ -45,7 +49,6 @@ class Request(NamedTuple):
     name_address: int
     argv: int
     envp: int
-    flags: int
     name: bytes
 
 
@@ -63,103 +66,145 @@ class Execute:
 
     def execute(self, call: Call, dirfd: int, name_address: int, argv: int, envp: int, flags: int) -> int:
         view = self.view
-        if not view.mounts.mounts:
+        if view.mounts.idle or flags & 0xFFFFFFFF & ~(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW):
             return CONTINUE
+        crossed = False
         if flags & AT_EMPTY_PATH and is_empty(call, name_address):
+            request = Request(dirfd, name_address, argv, envp, b"")
             place = view.tasks.place(call.tid, dirfd)
             if not isinstance(place, Dentry):
                 return CONTINUE
-            request = Request(dirfd, name_address, argv, envp, flags, b"")
         else:
-            request = Request(dirfd, name_address, argv, envp, flags, call.string(1 if call.args[0] != name_address else 0))
+            name = read_string(call.tid, name_address)
+            request = Request(dirfd, name_address, argv, envp, name)
             try:
-                place = view.names.search(call, dirfd, request.name, not flags & AT_SYMLINK_NOFOLLOW)
+                place = view.names.search(call, dirfd, name, not flags & AT_SYMLINK_NOFOLLOW)
             except Elsewhere as elsewhere:
-                place = elsewhere.path
-                if not self.host_interpreter(call, place):
-                    return self.on_host(call, request, place)
-        if not isinstance(place, Dentry):
-            return self.from_host(call, request, place)
-        if place.kind == LINK:
+                place, crossed = elsewhere.path, True
+            if place is None:
+                place = self.host_path(call, dirfd, name)
+        if place is None:
+            return CONTINUE
+        if isinstance(place, Dentry):
+            self.check(place)
+        words, virtual = self.interpreters(call, place, self.script_name(call, request))
+        if len(words) > 1 and (virtual or isinstance(place, Dentry)):
+            return self.script(call, request, words)
+        if isinstance(place, Dentry):
+            return self.program(call, request, place)
+        return self.on_host(call, request, place) if crossed else CONTINUE
+
+    def check(self, dentry: Dentry) -> None:
+        """What execve refuses. ELOOP, EACCES."""
+        if dentry.kind == LINK:
             fail(errno.ELOOP)
-        if place.kind != REGULAR or place.mount.options.noexec or not place.stat().mode & 0o111:
+        if dentry.kind != REGULAR or dentry.mount.options.noexec or not dentry.stat().mode & 0o111:
             fail(errno.EACCES)
-        head = bytes(view.files.placeholder(place).content().read(0, HEAD))
-        if head[:2] == b"#!":
-            return self.script(call, request, head)
-        return self.program(call, request, place)
+
+    def host_path(self, call: Call, dirfd: int, name: bytes) -> bytes | None:
+        """The path of a name that stays on the host."""
+        if name[:1] == b"/":
+            return name
+        place = self.view.tasks.place(call.tid, dirfd)
+        return place + b"/" + name if name and isinstance(place, bytes) else None
 
     # ---------------------------------------------------------------- ELF
 
     def program(self, call: Call, request: Request, dentry: Dentry) -> int:
         """Execute a virtual ELF file (or whatever else the kernel knows) from a memfd."""
-        view = self.view
-        placeholder = view.files.placeholder(dentry)
-        view.files.fill(placeholder)
-        descriptor = self.with_interpreter(call, placeholder)
-        directory, name = self.link(placeholder, descriptor, request.name)
-        opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        files = self.view.files
+        placeholder = files.placeholder(dentry)
+        if bytes(placeholder.content().read(0, 4)) != ELF and not other_formats():
+            fail(errno.ENOEXEC)  # before the task gets anything that it would keep
+        name = request.name.rstrip(b"/").rpartition(b"/")[2] or dentry.name or b"program"
+        number = self.lend(call, self.with_interpreter(call, placeholder))
+        directory = files.program_directory(number, name)
         try:
-            number = call.add_fd(opened, None, True, answer=False)
+            at = self.lend(call, directory)
         finally:
-            os.close(opened)
-        tail = request.name_address + len(request.name.rstrip(b"/")) - len(name)
-        if not request.name:
-            # An O_PATH-like execution of a descriptor has no name to borrow: execute the descriptor itself.
-            with call.stop() as stopped:
-                return self.become(stopped, request.dirfd, request.name_address, request.argv, request.envp, AT_EMPTY_PATH)
+            os.close(directory)
         with call.stop() as stopped:
-            return self.become(stopped, number, tail, request.argv, request.envp, 0)
+            if request.name:
+                address = request.name_address + len(request.name.rstrip(b"/")) - len(name)
+            else:
+                address, _ = stopped.scratch(lambda _: name + b"\0")
+            return self.become(stopped, at, address, request.argv, request.envp, 0)
+
+    def lend(self, call: Call, descriptor: int) -> int:
+        """Give the task our *descriptor* until it executes; its number there."""
+        try:
+            return call.add_fd(descriptor, None, True, answer=False)
+        except OSError as error:
+            if error.errno != errno.EMFILE:
+                raise
+        return call.add_fd(descriptor, self.view.files.free_number(call.tid, READY), True, answer=False)
 
     def become(self, stopped: Stopped, *arguments: int) -> int:
         """The task calls execveat with these arguments, untrapped."""
         return stopped.again(current().calls["execveat"], (*arguments, self.view.table.filter.cookie))
 
-    def link(self, placeholder: Placeholder, descriptor: int, requested: bytes) -> tuple[bytes, bytes]:
-        """A directory with a link of the requested last component to *descriptor*: (directory, component)."""
-        name = requested.rstrip(b"/").rpartition(b"/")[2] or b"program"
-        if placeholder.program is None:
-            placeholder.program = self.view.files.scratch + b"/exec.%d" % placeholder.number
-            os.makedirs(placeholder.program, exist_ok=True)
-        link, target = placeholder.program + b"/" + name, b"/proc/%d/fd/%d" % (os.getpid(), descriptor)
-        try:
-            os.symlink(target, link)
-        except FileExistsError:
-            if os.readlink(link) != target:
-                os.unlink(link)
-                os.symlink(target, link)
-        return placeholder.program, name
-
     def with_interpreter(self, call: Call, placeholder: Placeholder) -> int:
-        """Our descriptor to execute: the memfd itself, or a copy of the program whose virtual interpreter has our name."""
+        """Our descriptor to execute: the memfd itself, or a copy of the program that names the task's descriptor of its virtual
+        interpreter."""
         files = self.view.files
         found = interpreter(placeholder.content().read)
-        if found is None:
-            return placeholder.holder
-        loader = self.view.names.find(call, AT_FDCWD, found.name) if found.name[:1] == b"/" else None
-        if loader is None:
+        loader = None
+        if found is not None and found.name[:1] == b"/":
+            loader = self.view.names.find(call, AT_FDCWD, found.name)
+        if found is None or loader is None:
+            files.fill(placeholder)
             return placeholder.holder
         ours = files.placeholder(loader)
         files.fill(ours)
-        return files.patched_copy(placeholder, found.header, b"/proc/%d/fd/%d" % (os.getpid(), ours.holder))
+        number = call.add_fd(ours.holder, files.free_number(call.tid, READY), True, answer=False)
+        return files.patched_copy(placeholder, found.header, b"/proc/thread-self/fd/%d" % number)
 
     # ---------------------------------------------------------------- scripts
 
-    def script(self, call: Call, request: Request, head: bytes) -> int:
-        """Do what the kernel does with a `#!` line: INTERPRETER [ARGUMENT] NAME the-arguments-after-the-first."""
-        words = head[2:].split(b"\n", 1)[0].strip(b" \t").split(None, 1)
-        if not words:
-            fail(errno.ENOEXEC)
-        words = [words[0], words[1].strip(b" \t")] if len(words) > 1 else words
-        name = self.script_name(call, request)
+    def interpreters(self, call: Call, place: Place, name: bytes) -> tuple[list[bytes], bool]:
+        """What the kernel makes of `#!` lines: the words that replace the first argument of a program called *name*, and whether
+        any interpreter is virtual. One word: no script. ELOOP, ENOEXEC, and what finding the interpreter gives."""
+        words, virtual = [name], False
+        for _ in range(MAX_SCRIPTS + 1):
+            head = self.head(place)
+            if head[:2] != b"#!":
+                return words, virtual
+            words[:1] = [*first_line(head), words[0]]
+            found = self.view.names.locate(call, AT_FDCWD, words[0])
+            if found is None:
+                fail(errno.ENOENT)
+            place = found.place
+            if isinstance(place, Dentry):
+                virtual = True
+                self.check(place)
+        fail(errno.ELOOP)
+
+    def head(self, place: Place) -> bytes:
+        """The beginning of a file; empty where there is none to read."""
+        if isinstance(place, Dentry):
+            return bytes(self.view.files.placeholder(place).content().read(0, HEAD))
+        try:
+            if not stat.S_ISREG(os.stat(place).st_mode):
+                return b""
+            descriptor = os.open(place, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            return b""
+        try:
+            return os.read(descriptor, HEAD)
+        except OSError:
+            return b""
+        finally:
+            os.close(descriptor)
+
+    def script(self, call: Call, request: Request, words: list[bytes]) -> int:
+        """The task executes words[0] with these words in place of its first argument."""
         old = [*read_pointers(call.tid, request.argv)[1:], 0]
-        strings = [*words, name]
 
         def page(address: int) -> bytes:
-            text, pointers, base = b"", [], address + 8 * (len(strings) + len(old))
-            for string in strings:
+            text, pointers, base = b"", [], address + 8 * (len(words) + len(old))
+            for word in words:
                 pointers.append(base + len(text))
-                text += string + b"\0"
+                text += word + b"\0"
             return struct.pack(f"={len(pointers) + len(old)}Q", *pointers, *old) + text
 
         with call.stop() as stopped:
@@ -177,42 +222,37 @@ class Execute:
 
     # ---------------------------------------------------------------- the host's programs
 
-    def from_host(self, call: Call, request: Request, place: bytes | None) -> int:
-        """A program of the host: the kernel executes it, unless its `#!` interpreter is virtual."""
-        path = place if place is not None else self.host_path(call, request)
-        head = self.host_interpreter(call, path) if path else b""
-        return self.script(call, request, head) if head else CONTINUE
-
-    def host_path(self, call: Call, request: Request) -> bytes | None:
-        if request.name[:1] == b"/":
-            return request.name
-        place = self.view.tasks.place(call.tid, request.dirfd)
-        return place + b"/" + request.name if isinstance(place, bytes) else None
-
-    def host_interpreter(self, call: Call, path: bytes) -> bytes:
-        """The head of a host script whose interpreter is virtual, else empty."""
-        try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError:
-            return b""
-        try:
-            head = os.read(descriptor, HEAD)
-        except OSError:
-            return b""
-        finally:
-            os.close(descriptor)
-        words = head[2:].split(b"\n", 1)[0].split(None, 1) if head[:2] == b"#!" else []
-        try:
-            found = self.view.names.find(call, AT_FDCWD, words[0]) if words else None
-        except (Elsewhere, OSError):
-            return b""
-        return head if found is not None else b""
-
     def on_host(self, call: Call, request: Request, path: bytes) -> int:
         """A name that leads out of a mount: execute the host's path."""
         with call.stop() as stopped:
             address, _ = stopped.scratch(lambda _: path + b"\0")
             return self.become(stopped, AT_FDCWD, address, request.argv, request.envp, 0)
+
+
+def other_formats() -> bool:
+    """Whether the kernel may execute what is neither ELF nor a script (binfmt_misc)."""
+    try:
+        return not {"register", "status"}.issuperset(os.listdir("/proc/sys/fs/binfmt_misc"))
+    except OSError:
+        return False
+
+
+def first_line(head: bytes) -> list[bytes]:
+    """Interpreter and argument (all the rest of the line), as fs/binfmt_script.c takes them. ENOEXEC: none, or cut off."""
+    head = head.ljust(HEAD, b"\0")
+    end = head.find(b"\n")
+    if end < 0:
+        end = HEAD - 1
+        if not re.search(rb"[ \t\0]", head[2:end].lstrip(b" \t")):
+            fail(errno.ENOEXEC)
+    line = head[2:end].strip(b" \t")
+    if not line:
+        fail(errno.ENOEXEC)
+    if line[:1] == b"\0":
+        fail(errno.EACCES)
+    name = re.split(rb"[ \t\0]", line, maxsplit=1)[0]
+    argument = line[len(name) :].split(b"\0")[0].lstrip(b" \t")
+    return [name, argument] if argument else [name]
 
 
 # -------------------------------------------------------------------- ELF headers (System V ABI, "Program Header")
@@ -225,7 +265,8 @@ class Interpreter(NamedTuple):
     name: bytes
 
 
-ELF64_LITTLE = b"\x7fELF\x02\x01"
+ELF = b"\x7fELF"
+ELF64_LITTLE = ELF + b"\x02\x01"
 PT_INTERP = 3
 
 

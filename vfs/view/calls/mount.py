@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import os
-import select
 from typing import TYPE_CHECKING
 
 from vfs.api import Filesystem, MountOptions, fail, message, parse_all, registry, unsupported
@@ -17,6 +16,7 @@ from vfs.view.calls.table import CallTable
 from vfs.view.dentry import DIRECTORY, Dentry, Place
 from vfs.view.kernel.abi import AT_FDCWD, MNT_DETACH, MS_BIND, MS_MOVE, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, MS_REMOUNT
 from vfs.view.kernel.notify import CONTINUE, Call
+from vfs.view.messages import tell
 from vfs.view.mounts import Mount
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ class Mounting:
         if not isinstance(place, Dentry):
             return CONTINUE
         mount = place.mount
-        if mount.root.path != place.path or view.mounts.on.get(mount.target) is not mount:
+        if place is not mount.root or mount not in view.mounts.mounts:
             fail(errno.EINVAL)
         if not flags & MNT_DETACH:
             reason = self.busy(mount)
@@ -149,6 +149,7 @@ class Mounting:
             self.tell(call, mount.target, "other mounts depend on it")
             fail(errno.EBUSY)
         view.detach(mount)
+        view.release()
         return 0
 
     def busy(self, mount: Mount) -> str:
@@ -163,16 +164,11 @@ class Mounting:
 
     def tell(self, call: Call, path: bytes, sentence: str) -> None:
         """Write one line to the caller's standard error: mount(2) has only an errno to say what was wrong. Never waits."""
-        line = f"umview: {os.fsdecode(path)}: {sentence}\n".encode(errors="backslashreplace")
-        self.view.log(line.decode().rstrip())
+        line = f"umview: {os.fsdecode(path)}: {sentence}\n"
+        self.view.log(line.rstrip())
         try:
             descriptor = call.get_fd(2)
         except OSError:
             return
-        try:
-            if select.select([], [descriptor], [], 0)[1]:
-                os.write(descriptor, line[: select.PIPE_BUF])
-        except OSError:
-            pass
-        finally:
-            os.close(descriptor)
+        tell(descriptor, line)
+        os.close(descriptor)

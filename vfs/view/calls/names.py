@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from vfs.view.calls.table import Handler
@@ -20,22 +20,31 @@ Action = Callable[[Call, Dentry], int]
 
 
 def named(
-    view: View, action: Action, path: int = 0, dirfd: int | None = None, follow: bool = True, flags: int | None = None
+    view: View,
+    action: Action,
+    path: int = 0,
+    dirfd: int | None = None,
+    follow: bool = True,
+    flags: int | None = None,
+    known: int = AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH,
 ) -> Handler:
     """A handler that finds the dentry and calls *action(call, dentry)*. *path*, *dirfd* and *flags* are argument numbers; with
-    *flags*, AT_SYMLINK_NOFOLLOW and AT_EMPTY_PATH are honoured."""
+    *flags*, AT_SYMLINK_NOFOLLOW and AT_EMPTY_PATH are honoured, and a call with others than the *known* ones is the kernel's,
+    which refuses it."""
     find = view.names.find
 
     def handler(call: Call) -> int:
-        if not view.mounts.mounts:
+        if view.mounts.idle:
             return CONTINUE
         arguments = call.args
         directory = AT_FDCWD if dirfd is None else signed(arguments[dirfd])
         following = follow
         if flags is not None:
-            following = not arguments[flags] & AT_SYMLINK_NOFOLLOW
-            # utimensat takes a null name without the flag.
-            if not arguments[path] or (arguments[flags] & AT_EMPTY_PATH and is_empty(call, arguments[path])):
+            given = arguments[flags] & 0xFFFFFFFF
+            if given & ~known:
+                return CONTINUE
+            following = not given & AT_SYMLINK_NOFOLLOW
+            if given & AT_EMPTY_PATH and is_empty(call, arguments[path]):
                 return with_descriptor(view, call, directory, action)
         try:
             dentry = find(call, directory, call.string(path), following)
@@ -44,6 +53,11 @@ def named(
         return CONTINUE if dentry is None else action(call, dentry)
 
     return handler
+
+
+def unless(refused: Callable[[Call], bool], handler: Handler) -> Handler:
+    """A handler for calls whose arguments the kernel looks at before the name: it refuses what *refused* says."""
+    return lambda call: CONTINUE if refused(call) else handler(call)
 
 
 def with_descriptor(view: View, call: Call, number: int, action: Action) -> int:
@@ -69,17 +83,21 @@ def is_empty(call: Call, address: int) -> bool:
 
 def redirect(view: View, call: Call, path: int, dirfd: int | None, host: bytes) -> int:
     """Run the call with the host's name in place of its own."""
-    return redirected(view, call, list(call.args), path, dirfd, host)
+    return redirected(view, call, list(call.args), {path: (dirfd, host)})
 
 
-def redirected(view: View, call: Call, arguments: list[int], path: int, dirfd: int | None, host: bytes) -> int:
-    """Run the call with other *arguments* and the host's name."""
+def redirected(view: View, call: Call, arguments: list[int], names: Mapping[int, tuple[int | None, bytes]]) -> int:
+    """Run the call with other *arguments* and the host's *names*: number of the name's argument -> (that of its dirfd, name)."""
+    text = b"".join(name + b"\0" for _, name in names.values())
     with call.stop() as stopped:
-        address, size = stopped.scratch(lambda _: host + b"\0")
+        address, size = stopped.scratch(lambda _: text)
         arguments[5:] = [view.table.filter.cookie]
-        arguments[path] = address
-        if dirfd is not None:
-            arguments[dirfd] = AT_FDCWD
+        at = address
+        for path, (dirfd, name) in names.items():
+            arguments[path] = at
+            at += len(name) + 1
+            if dirfd is not None:
+                arguments[dirfd] = AT_FDCWD
         result = stopped.syscall(call.name, *arguments)
         stopped.syscall("munmap", address, size)
         return stopped.finish(result)

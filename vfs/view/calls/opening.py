@@ -12,10 +12,10 @@ from vfs.view.calls.names import redirect, redirect_unwatched
 from vfs.view.calls.table import CallTable
 from vfs.view.dentry import DIRECTORY, LINK, Dentry
 from vfs.view.kernel import structs
-from vfs.view.kernel.abi import AT_FDCWD, RESOLVE_BENEATH, RESOLVE_IN_ROOT, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV
+from vfs.view.kernel.abi import AT_FDCWD, RESOLVE_BENEATH, RESOLVE_IN_ROOT
 from vfs.view.kernel.notify import CONTINUE, Call
 from vfs.view.kernel.structs import signed
-from vfs.view.names import Elsewhere
+from vfs.view.names import Elsewhere, Missing
 from vfs.view.tables import open_table
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 PAGE = 4096
 O_TMPFILE = os.O_TMPFILE & ~os.O_DIRECTORY
+RESOLVE_KNOWN = 0x3F
 
 
 def install(table: CallTable, view: View) -> None:
@@ -38,71 +39,87 @@ class Opening:
         self.view = view
 
     def openat2(self, call: Call) -> int:
-        flags, _, resolve = structs.unpack_open_how(call.read(call.args[2], min(call.args[3], PAGE)))
+        if self.view.mounts.idle:
+            return CONTINUE
+        if call.args[3] > PAGE:
+            return CONTINUE  # E2BIG, says the kernel
+        flags, mode, resolve = structs.unpack_open_how(call.read(call.args[2], call.args[3]))
+        both = RESOLVE_BENEATH | RESOLVE_IN_ROOT
+        refused = flags >> 32 or resolve & ~RESOLVE_KNOWN or resolve & both == both
+        if refused or mode & ~0o7777 or (mode and not flags & (os.O_CREAT | O_TMPFILE)):
+            return CONTINUE  # EINVAL, says the kernel
         return self.open(call, 0, 1, flags, resolve)
 
     def open(self, call: Call, dirfd: int | None, path: int, flags: int, resolve: int = 0) -> int:
         """All of them: *dirfd* and *path* are argument numbers, *flags* and *resolve* as openat2(2) has them."""
         view = self.view
-        if not view.mounts.mounts:
+        if view.mounts.idle:
             return CONTINUE
+        if flags & O_TMPFILE and (not flags & os.O_DIRECTORY or not flags & os.O_ACCMODE):
+            return CONTINUE  # EINVAL, says the kernel
         directory = AT_FDCWD if dirfd is None else signed(call.args[dirfd])
         name = call.string(path)
         follow = not (flags & os.O_NOFOLLOW or (flags & os.O_CREAT and flags & os.O_EXCL))
+        if flags & os.O_CREAT and not flags & os.O_PATH and not resolve:
+            # Whether a directory comes out of it, decides what is wrong first.
+            if flags & os.O_DIRECTORY:
+                return CONTINUE  # EINVAL, says the kernel
+            if ends_with_slash(name):
+                parent = view.names.parent(call, directory, name)
+                if parent is not None and (parent.crossed or view.names.entry(parent)):
+                    fail(errno.EISDIR)
         try:
-            place = view.names.search(call, directory, name, follow)
+            if resolve:
+                found = view.names.locate(call, directory, name, follow, resolve)
+                place = found.place if found else None
+                if found and found.crossed and isinstance(place, bytes):
+                    if resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT):
+                        fail(errno.EXDEV)  # in and out again: the kernel cannot be asked for a part of the way
+                    raise Elsewhere(place)
+            else:
+                place = view.names.search(call, directory, name, follow)
         except Elsewhere as elsewhere:
             send = redirect if opens_at_once(elsewhere.path) else redirect_unwatched
             return send(view, call, path, dirfd, elsewhere.path)
-        except OSError as error:
-            if error.errno == errno.ENOENT and flags & os.O_CREAT and view.names.parent_of(call, directory, name):
-                fail(errno.EROFS)
+        except FileNotFoundError:
+            if flags & os.O_CREAT and not flags & os.O_PATH:
+                self.refuse_to_make(call, directory, name, follow)
             raise
         if not isinstance(place, Dentry):
             return open_table(view, call, place, flags) if place else CONTINUE
-        if resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV):
-            self.check_resolve(call, directory, name, place, resolve)
         self.check(place, flags)
         special = self.special(place) if not flags & os.O_PATH else None
         if special is not None:
             return redirect_unwatched(view, call, path, dirfd, special)
         return view.files.open(call, place, flags)
 
+    def refuse_to_make(self, call: Call, dirfd: int, name: bytes, follow: bool) -> None:
+        """A name was not found that O_CREAT would make. EROFS, or as the search says."""
+        try:
+            self.view.names.locate(call, dirfd, name, follow)
+        except Missing:
+            fail(errno.EROFS)
+
     def check(self, dentry: Dentry, flags: int) -> None:
         """What open(2) refuses. EEXIST, ELOOP, EISDIR, ENOTDIR, EROFS."""
         if flags & os.O_CREAT and flags & os.O_EXCL:
             fail(errno.EEXIST)
-        if dentry.kind == LINK and not flags & os.O_PATH:
-            fail(errno.ELOOP)
         if flags & os.O_DIRECTORY and dentry.kind != DIRECTORY:
             fail(errno.ENOTDIR)
+        if dentry.kind == LINK and not flags & os.O_PATH:
+            fail(errno.ELOOP)
         if flags & os.O_PATH:
             return
         writing = flags & (os.O_ACCMODE | os.O_TRUNC)
         if dentry.kind == DIRECTORY:
             if flags & O_TMPFILE:
-                fail(errno.EROFS if flags & os.O_ACCMODE else errno.EINVAL)
+                fail(errno.EROFS)
             if writing or flags & os.O_CREAT:
                 fail(errno.EISDIR)
+            if flags & os.O_DIRECT:
+                fail(errno.EINVAL)
         elif writing and stat.S_ISREG(dentry.kind) and dentry.mount.filesystem.read_only:
             fail(errno.EROFS)
-
-    def check_resolve(self, call: Call, dirfd: int, name: bytes, found: Dentry, resolve: int) -> None:
-        """openat2's RESOLVE_* for what ended in a mount. EXDEV, ELOOP."""
-        start = self.view.tasks.place(call.tid, dirfd)
-        if not isinstance(start, Dentry):
-            fail(errno.EXDEV)  # from the host into a mount: a border was crossed
-        if resolve & RESOLVE_NO_XDEV and start.mount is not found.mount:
-            fail(errno.EXDEV)
-        node: Dentry | None = found
-        while node is not None and node.path != start.path:
-            node = node.parent
-        if resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT) and (node is None or name[:1] == b"/"):
-            fail(errno.EXDEV)
-        if resolve & RESOLVE_NO_SYMLINKS:
-            plain = os.path.normpath(name) if b".." not in name.split(b"/") else None
-            if plain is None or os.path.normpath(start.path + b"/" + plain) != found.path:
-                fail(errno.ELOOP)
 
     def special(self, dentry: Dentry) -> bytes | None:
         """The host's name to open instead of a fifo or device; `None` for what we serve. ENXIO (a socket, no such device here),
@@ -116,6 +133,11 @@ class Opening:
                 fail(errno.EACCES)
             return host_device(dentry.kind, dentry.stat().rdev)
         return None
+
+
+def ends_with_slash(name: bytes) -> bool:
+    """Whether a name has a slash behind a last component that is none of `.` and `..`."""
+    return name[-1:] == b"/" and name.rstrip(b"/").rpartition(b"/")[2] not in (b"", b".", b"..")
 
 
 def opens_at_once(path: bytes) -> bool:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from vfs.api import fail
-from vfs.view.calls.names import Action, named, opened, redirect, refuse
+from vfs.view.calls.names import Action, named, opened, redirect, refuse, unless
 from vfs.view.calls.table import CallTable, Handler
 from vfs.view.dentry import DIRECTORY, LINK, REGULAR, Dentry
 from vfs.view.files import READY
@@ -30,6 +31,10 @@ STATX_ATTRIBUTES = (
 )
 """The attributes that a module may tell of."""
 
+STAT_FLAGS = abi.AT_SYMLINK_NOFOLLOW | abi.AT_NO_AUTOMOUNT | abi.AT_EMPTY_PATH | abi.AT_STATX_FORCE_SYNC | abi.AT_STATX_DONT_SYNC
+ACCESS_FLAGS = abi.AT_EACCESS | abi.AT_SYMLINK_NOFOLLOW | abi.AT_EMPTY_PATH
+HANDLE_FLAGS = abi.AT_SYMLINK_FOLLOW | abi.AT_HANDLE_FID | abi.AT_EMPTY_PATH
+
 STANDARD = (0, 1, 2)
 """Descriptors that are virtual when a shell redirects; stdio asks fstat once of each."""
 
@@ -38,15 +43,15 @@ def install(table: CallTable, view: View) -> None:
     always, filter = table.always, table.filter
     always(named(view, stat_to(1)), "stat")
     always(named(view, stat_to(1), follow=False), "lstat")
-    table.handle(named(view, stat_to(2), 1, 0, flags=3), "newfstatat")
+    table.handle(named(view, stat_to(2), 1, 0, flags=3, known=STAT_FLAGS), "newfstatat")
     filter.trap_empty_path("newfstatat", 3, READY, STANDARD)
-    table.handle(named(view, statx, 1, 0, flags=2), "statx")
+    table.handle(unless(bad_statx, named(view, statx, 1, 0, flags=2, known=STAT_FLAGS)), "statx")
     filter.trap_empty_path("statx", 2, READY, STANDARD)
     table.descriptors(opened(view, stat_to(1)), READY, "fstat", also=STANDARD)
 
-    always(named(view, access(1)), "access")
-    always(named(view, access(2), 1, 0), "faccessat")
-    always(named(view, access(2), 1, 0, flags=3), "faccessat2")
+    always(unless(bad_mode(1), named(view, access(1))), "access")
+    always(unless(bad_mode(2), named(view, access(2), 1, 0)), "faccessat")
+    always(unless(bad_mode(2), named(view, access(2), 1, 0, flags=3, known=ACCESS_FLAGS)), "faccessat2")
     always(readlink(view, 0, None), "readlink")
     always(readlink(view, 1, 0), "readlinkat")
 
@@ -59,7 +64,18 @@ def install(table: CallTable, view: View) -> None:
     always(named(view, listxattr), "listxattr")
     always(named(view, listxattr, follow=False), "llistxattr")
     table.descriptors(opened(view, listxattr), READY, "flistxattr")
-    always(named(view, refuse(errno.EOPNOTSUPP), 1, 0), "name_to_handle_at")
+    always(named(view, refuse(errno.EOPNOTSUPP), 1, 0, flags=4, known=HANDLE_FLAGS), "name_to_handle_at")
+    # The newest ways to attributes: who gets ENOSYS asks in the old way.
+    filter.refuse(errno.ENOSYS, "getxattrat", "setxattrat", "listxattrat", "removexattrat", "file_getattr", "file_setattr")
+
+
+def bad_mode(argument: int) -> Callable[[Call], bool]:
+    return lambda call: bool(call.args[argument] & 0xFFFFFFF8)
+
+
+def bad_statx(call: Call) -> bool:
+    both = abi.AT_STATX_FORCE_SYNC | abi.AT_STATX_DONT_SYNC
+    return bool(call.args[3] & abi.STATX_RESERVED) or call.args[2] & both == both
 
 
 # -------------------------------------------------------------------- stat
@@ -175,27 +191,26 @@ def permit(dentry: Dentry, want: int) -> None:
 
 def readlink(view: View, path: int, dirfd: int | None) -> Handler:
     def handler(call: Call) -> int:
-        if not view.mounts.mounts:
+        if view.mounts.idle:
             return CONTINUE
+        size = signed(call.args[path + 2])
+        if size <= 0:
+            fail(errno.EINVAL)
         directory = AT_FDCWD if dirfd is None else signed(call.args[dirfd])
         name = call.string(path)
         if not name and dirfd is not None:  # the link that an O_PATH descriptor stands for
             placeholder = view.files.of_descriptor(call.tid, directory)
+            if placeholder is not None and placeholder.dentry.kind != LINK:
+                fail(errno.ENOENT)
             place: Dentry | bytes | None = placeholder.dentry if placeholder else None
         else:
             try:
                 place = view.names.search(call, directory, name, follow=False)
             except Elsewhere as elsewhere:
                 return redirect(view, call, path, dirfd, elsewhere.path)
-        if isinstance(place, Dentry):
-            text = place.node.readlink() if place.kind == LINK else fail(errno.EINVAL)
-        elif place is not None and MAGIC.fullmatch(place) and (target := view.files.dentry_of(os.readlink(place))):
-            text = target.path
-        else:
+        text = target(view, place)
+        if text is None:
             return CONTINUE
-        size = signed(call.args[path + 2])
-        if size <= 0:
-            fail(errno.EINVAL)
         text = text[:size]
         call.write(call.args[path + 1], text)
         return len(text)
@@ -203,7 +218,24 @@ def readlink(view: View, path: int, dirfd: int | None) -> Handler:
     return handler
 
 
+def target(view: View, place: Dentry | bytes | None) -> bytes | None:
+    """What a link says; `None`: the kernel knows. EINVAL: it is none."""
+    if isinstance(place, Dentry):
+        return place.node.readlink() if place.kind == LINK else fail(errno.EINVAL)
+    if place is not None and MAGIC.fullmatch(place):
+        try:
+            dentry = view.files.dentry_of(os.readlink(place))
+        except OSError:
+            return None
+        return dentry.path if dentry else None
+    return None
+
+
 # -------------------------------------------------------------------- extended attributes
+
+
+NAMESPACES = (b"user.", b"trusted.", b"security.", b"system.")
+"""Extended attributes are in one of these (xattr(7))."""
 
 
 def answer_sized(call: Call, value: bytes, address: int, size: int) -> int:
@@ -219,6 +251,8 @@ def getxattr(call: Call, dentry: Dentry) -> int:
     name = call.string(1)
     if not 0 < len(name) < 256:
         fail(errno.ERANGE)
+    if not name.startswith(NAMESPACES):
+        fail(errno.EOPNOTSUPP)
     return answer_sized(call, dentry.node.getxattr(name), call.args[2], call.args[3])
 
 

@@ -20,6 +20,6 @@ def install(table: CallTable, view: View) -> None:
         placeholder = view.files.placeholder(dentry)
         arguments = list(call.args)
         arguments[2] &= ~IN_DONT_FOLLOW  # our name for it is a link
-        return redirected(view, call, arguments, 1, None, b"/proc/%d/fd/%d" % (os.getpid(), placeholder.holder))
+        return redirected(view, call, arguments, {1: (None, b"/proc/%d/fd/%d" % (os.getpid(), placeholder.holder))})
 
     table.always(named(view, watch, path=1), "inotify_add_watch")
