@@ -53,7 +53,7 @@ def test_a_third_party_module_is_found(tmp_path: Path) -> None:
     (tmp_path / "disk").write_bytes(b"THEIR" + bytes(4096))
     program = (
         "import sys; from vfs.api import *; from vfs.api import registry\n"
-        "print(sorted(registry.modules())); print(registry.find('umfusetheirs').description)\n"
+        "print(sorted({'broken', 'ext2', 'theirs'} & set(registry.modules()))); print(registry.find('umfusetheirs').description)\n"
         "print(registry.detect(FileStorage('disk')).name)\n"
         "try: registry.find('broken')\n"
         "except OSError as error: print(error)\n"
@@ -73,7 +73,7 @@ def test_a_zip_file_on_the_path_leaves_it_to_importlib(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "packed.zip", "w") as packed:
         packed.writestr("their_module-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: their-module\nVersion: 1.0\n")
         packed.writestr("their_module-1.0.dist-info/entry_points.txt", "[vfs.filesystems]\ntheirs = their_module:Their\n")
-    program = "from vfs.api import registry; print(sorted(registry.modules()))"
+    program = "from vfs.api import registry; print(sorted({'ext2', 'theirs'} & set(registry.modules())))"
     environment = {"PYTHONPATH": str(tmp_path / "packed.zip")}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=60)
     assert done.stdout == "['ext2', 'theirs']\n", done.stderr

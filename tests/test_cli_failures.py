@@ -55,7 +55,6 @@ NOT_IMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "empty": (lambda path: path.write_bytes(b""), "not an image of any known format"),
     "text": (lambda path: path.write_text("hello\n" * 1000), "not an image of any known format"),
     "zeros": (lambda path: path.write_bytes(bytes(100_000)), "not an image of any known format"),
-    "directory": (lambda path: path.mkdir(), "is a directory"),
     "fifo": (lambda path: os.mkfifo(path), "not a file or a block device"),
     "character device": (lambda path: path.symlink_to("/dev/zero"), "not a file or a block device"),
     "link to nothing": (lambda path: path.symlink_to("none"), "No such file or directory"),

@@ -11,7 +11,7 @@ from vfs.api.module import CERTAIN, LIKELY, NO, POSSIBLE, Module, Source
 from vfs.api.node import Change, Entry, Extent, Handle, Node, Stat
 from vfs.api.options import MountOptions, Options, option, parse, parse_all
 from vfs.api.stack import Image, Layer, open_image
-from vfs.api.storage import FileStorage, NodeStorage, Storage, SubStorage
+from vfs.api.storage import FileStorage, HostDirectory, NodeStorage, Storage, SubStorage
 
 __all__ = [
     "CERTAIN",
@@ -25,6 +25,7 @@ __all__ = [
     "FileStorage",
     "Filesystem",
     "Handle",
+    "HostDirectory",
     "Image",
     "Layer",
     "Module",

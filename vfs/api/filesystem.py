@@ -34,13 +34,15 @@ class Filesystem(Closing):
     * *read_only*: no change is accepted, nor is the storage written;
     * *stable_numbers*: `node(ino)` works for every number that an entry or a stat has told;
     * *blocking*: calls may wait for long (network, prompts): a front end makes them in a worker thread;
-    * *lock*: held for every change.
+    * *lock*: held for every change;
+    * *noatime*: set by the front end: reading leaves access times alone. Otherwise a writable module keeps them as `relatime`.
     """
 
     type: str = ""
     read_only: bool = True
     stable_numbers: bool = False
     blocking: bool = False
+    noatime: bool = False
 
     def __init__(self) -> None:
         self.lock = threading.RLock()

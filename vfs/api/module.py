@@ -13,10 +13,13 @@ from vfs.api.errors import unsupported
 from vfs.api.filesystem import Filesystem
 from vfs.api.node import Node
 from vfs.api.options import Options
-from vfs.api.storage import Storage
+from vfs.api.storage import HostDirectory, Storage
 
-Source = Storage | Node | None
-"""What a module mounts: bytes, a directory, or nothing (`ramfs`)."""
+Source = Storage | Node | HostDirectory | None
+"""What a module mounts: bytes, a directory of a mounted file system, one of the host, or nothing (`ramfs`).
+
+Only a module that shows host directories takes one as it is. To all others a host directory comes as a `Node`, the root of
+what that module makes of it (`vfs.api.stack.fit`)."""
 
 CERTAIN, LIKELY, POSSIBLE, NO = 100, 60, 20, 0
 """Confidence of `Module.probe`: a checked structure, a magic number, a weak hint."""
@@ -29,6 +32,8 @@ class Module:
     aliases: ClassVar[tuple[str, ...]] = ()
     description: ClassVar[str]
     options: ClassVar[type[Options]] = Options
+    sourceless: ClassVar[bool] = False
+    """Mounts nothing: what is named as its source is only shown, not opened (`nodev` in /proc/filesystems)."""
 
     def probe(self, source: Source) -> int:
         """How surely *source* is of this format, `NO` to `CERTAIN`. Reads a few sectors at most; never raises for what it

@@ -5,10 +5,15 @@ A front end (kernel FUSE, a view, the command line, a library user) only ever wa
 * Names are `bytes`, one component, never empty, never with `/` or NUL; `.` and `..` are the front end's affair.
 * Errors are `OSError` with the errno that Linux gives for the same condition. The base classes here refuse everything that a
   module leaves out: `ENOTDIR` for directory operations, `EROFS` for changes, `ENODATA` for attributes, `ENOTTY` for ioctl.
-* Reading is safe from several threads. Changing is serialised by the mount's one lock (`Filesystem.lock`).
+* Reading is safe from several threads. Changing is serialised by the mount's one lock (`Filesystem.lock`, re-entrant), which
+  the methods here take themselves; a front end takes it too where several calls must be one (look, then change).
 * Nodes are cheap to make and to drop. A front end holds numbers (`ino`) and asks `Filesystem.node` again; it may hold nodes
   that are open. Two node objects of one inode may exist; `ino` tells.
 * No call opens anything that needs closing, but `Node.open`.
+* Who the caller is, the front end knows, the module does not: permissions, sticky directories, the umask, set-user-ID bits and
+  capabilities that a write or chown takes away, `O_CREAT` and `O_EXCL`, `nosuid` and the like are the front end's. The module
+  does what it is told, and refuses what the file system cannot be (`ENOTEMPTY`, `ENOSPC`).
+* A removed file lives on: its node works, `Filesystem.node` included, for as long as anybody holds the node or a handle of it.
 """
 
 from __future__ import annotations
@@ -37,9 +42,9 @@ class Entry(NamedTuple):
 
 
 class Extent(NamedTuple):
-    """Where a range of a file or storage lies. *fd* is a descriptor that belongs to the bottom storage, valid while it is open:
-    the bytes are at *fd_offset* of it. `None` means that no descriptor has them as they are: use `readinto`; with *hole*
-    they are zeros and occupy nothing. Offsets and lengths are bytes."""
+    """Where a range of a file or storage lies. *fd* is a descriptor that belongs to the bottom storage or to the handle that was
+    asked, valid while it is open: the bytes are at *fd_offset* of it. `None` means that no descriptor has them as they are: use
+    `readinto`; with *hole* they are zeros and occupy nothing. Offsets and lengths are bytes."""
 
     offset: int
     length: int
@@ -130,7 +135,9 @@ class Node:
         fail(errno.EINVAL)
 
     def open(self, flags: int = 0) -> Handle:
-        """An open file description. *flags* as open(2), without O_CREAT and O_EXCL. EISDIR, ENXIO (devices, sockets), EROFS."""
+        """An open file description. *flags* as open(2), without O_CREAT and O_EXCL. O_TRUNC empties the file, whatever the access
+        mode; with O_APPEND every write goes to the end (a front end that settles the offset itself, as the kernel's writeback
+        cache does, leaves it out); O_NOATIME as in open(2). EISDIR, ELOOP (a link), ENXIO (fifos, devices, sockets), EROFS."""
         fail(errno.EISDIR if self.stat().is_directory else errno.ENXIO)
 
     def getxattr(self, name: bytes) -> bytes:
@@ -144,8 +151,17 @@ class Node:
     # ---------------------------------------------------------------- changing
 
     def create(self, name: bytes, mode: int, rdev: int = 0, uid: int = 0, gid: int = 0) -> Node:
-        """A new file, fifo, socket or device (*mode* with its type). EEXIST, ENOSPC, EROFS."""
+        """A new file, fifo, socket or device (*mode* with its type; no type is a regular file). EEXIST, ENOENT (this directory is
+        removed), ENAMETOOLONG, ENOSPC, EROFS; so too the methods that follow.
+
+        *mode* is what the umask has left of it, but where this directory has a default ACL (`system.posix_acl_default`), which
+        takes the umask's place. Everything new in a set-group-ID directory has its group, directories its bit too. A module
+        that keeps no owners, or may not give them, goes on without."""
         fail(errno.EROFS)
+
+    def temporary(self, mode: int, uid: int = 0, gid: int = 0) -> Node:
+        """A new regular file in this directory with no name (O_TMPFILE); `link` may give it one. EOPNOTSUPP, and as `create`."""
+        fail(errno.EOPNOTSUPP)
 
     def mkdir(self, name: bytes, mode: int, uid: int = 0, gid: int = 0) -> Node:
         """A new directory. EEXIST, EMLINK, ENOSPC, EROFS."""
@@ -156,7 +172,7 @@ class Node:
         fail(errno.EROFS)
 
     def link(self, name: bytes, node: Node) -> None:
-        """One more name for *node*. EEXIST, EMLINK, EPERM (directories), EXDEV, EROFS."""
+        """One more name for *node*. EEXIST, EMLINK, EPERM (directories), ENOENT (*node* is removed), EXDEV, EROFS."""
         fail(errno.EROFS)
 
     def unlink(self, name: bytes) -> None:
@@ -168,15 +184,18 @@ class Node:
         fail(errno.EROFS)
 
     def rename(self, name: bytes, directory: Node, new_name: bytes, flags: int = 0) -> None:
-        """Move an entry; *flags* as renameat2(2). ENOENT, EEXIST, ENOTEMPTY, EISDIR, ENOTDIR, EINVAL, EXDEV, EROFS."""
+        """Move an entry; *flags* as renameat2(2): RENAME_NOREPLACE 1, RENAME_EXCHANGE 2, RENAME_WHITEOUT 4. ENOENT, EEXIST,
+        ENOTEMPTY, EISDIR, ENOTDIR, EINVAL (flags; a directory below itself), EXDEV, EROFS."""
         fail(errno.EROFS)
 
     def set(self, change: Change) -> None:
-        """Set attributes. EROFS, EPERM, EFBIG."""
+        """Set attributes, exactly these. A new size sets mtime too, and everything sets ctime, where *change* names none itself.
+        A new mode is taken into the access ACL. EISDIR and EINVAL (size of what is no file), EFBIG, ENOSPC, EPERM, EROFS."""
         fail(errno.EROFS)
 
     def setxattr(self, name: bytes, value: bytes, flags: int = 0) -> None:
-        """Set an extended attribute; *flags* as setxattr(2). EEXIST, ENODATA, ENOSPC, EROFS."""
+        """Set an extended attribute; *flags* as setxattr(2). EEXIST, ENODATA, EOPNOTSUPP (no such namespace), EPERM (user.* of
+        what is neither file nor directory), EINVAL (not an ACL), E2BIG, ERANGE, ENOSPC, EROFS."""
         fail(errno.EROFS)
 
     def removexattr(self, name: bytes) -> None:
@@ -209,11 +228,12 @@ class Handle(Closing):
         return buffer if count == size else memoryview(buffer)[:count]
 
     def write(self, offset: int, content: bytes | memoryview) -> int:
-        """Write at *offset*; the number of bytes written. EROFS, ENOSPC, EFBIG."""
+        """Write at *offset* (at the end, opened with O_APPEND); the number of bytes written, fewer where there is no room for
+        more. EBADF (not opened for writing), EROFS, ENOSPC, EFBIG."""
         fail(errno.EROFS)
 
     def allocate(self, mode: int, offset: int, length: int) -> None:
-        """fallocate(2): reserve, punch, zero. EOPNOTSUPP, EROFS, ENOSPC."""
+        """fallocate(2): reserve, punch, zero; *mode* is its FALLOC_FL_* bits. EBADF, EINVAL, EFBIG, EOPNOTSUPP, EROFS, ENOSPC."""
         fail(errno.EROFS)
 
     def flush(self) -> None:
@@ -229,6 +249,14 @@ class Handle(Closing):
         """Where the range lies: sorted, without gaps, clipped to the file's size. The base class knows only `readinto`."""
         length = max(0, min(length, self.size() - offset))
         return [Extent(offset, length)] if length else []
+
+    def descriptor(self) -> int | None:
+        """A descriptor of the host that *is* this file, with an open file description of its own, the access mode and O_APPEND
+        of this handle; it is the handle's, and open as long as that. Who has it (or a duplicate, after the handle is closed,
+        too) reads, writes, maps and resizes the file itself, and everybody sees it. `None`: there is no such descriptor.
+
+        What the host tells of it beyond content and size (owner, mode, number) is not the file's."""
+        return None
 
     def seek_data(self, offset: int) -> int:
         """The first offset from *offset* on that is not in a hole. ENXIO: none before the end of the file."""

@@ -4,7 +4,7 @@
         print(image.read_bytes("/etc/hostname"))
 
 Each part between `!` is a path: the first on the host, the next ones inside what the one before holds. Formats are detected
-where no type is given; the type and the options are those of the innermost layer.
+where no type is given; the type and the options are those of the innermost layer. A directory is as good a source as a file.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from vfs.api.closing import Closing
 from vfs.api.device import Device
 from vfs.api.errors import fail, message, unsupported
 from vfs.api.filesystem import Filesystem
-from vfs.api.module import Source
+from vfs.api.module import NO, Module, Source
 from vfs.api.node import Node
 from vfs.api.options import parse, parse_all
-from vfs.api.storage import FileStorage, NodeStorage
+from vfs.api.storage import FileStorage, HostDirectory, NodeStorage
 from vfs.api.walk import resolve
 
 
@@ -81,6 +81,39 @@ def mount(source: Source, type: str | None = None, options: str = "") -> Filesys
     return module.mount(source, parse(options, module.options))
 
 
+def host_source(path: bytes | str, writable: bool = False) -> FileStorage | HostDirectory:
+    """What lies at a path of the host: a directory, or a file or block device, to be written if *writable*. As open(2), and
+    what `FileStorage` gives."""
+    return HostDirectory(path) if os.path.isdir(path) else FileStorage(path, writable)
+
+
+def fit(source: Source, module: Module | None, undo: ExitStack) -> tuple[Module, Source]:
+    """The module for *source*, detected where it is `None`, and the source as that module takes it.
+
+    Only modules that show host directories take a `HostDirectory`; for others such a module mounts it, which *undo* then ends,
+    and they get the root. Of a directory that no other module claims, the one that shows it is the module. EINVAL: nobody
+    knows it."""
+    if not isinstance(source, HostDirectory):
+        return module or registry.detect(source), source
+    if module is not None and module.probe(source) > NO:
+        return module, source
+    showing = registry.detect(source)
+    tree = showing.mount(source.again(), showing.options())
+    if not isinstance(tree, Filesystem):
+        tree.close()
+        raise unsupported(f"{source.name}: {tree.type} makes no directory of it")
+    with ExitStack() as attempt:
+        attempt.enter_context(tree)
+        try:
+            chosen = module or registry.detect(tree.root)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            return showing, source
+        undo.enter_context(attempt.pop_all())
+        return chosen, tree.root
+
+
 def open_image(
     spec: bytes | str, type: str | None = None, options: str = "", writable: bool = False, front: tuple[type[Any], ...] = ()
 ) -> Image:
@@ -97,12 +130,16 @@ def open_image(
             name = os.fsdecode(b"!".join(parts[: depth + 1]))
             innermost = depth == len(parts) - 1
             try:
+                module = registry.find(type) if type and innermost else None
                 source: Source
-                if depth == 0:
-                    source = undo.enter_context(FileStorage(part, writable))
-                else:
+                if depth:
                     source = undo.enter_context(NodeStorage(_inside(layers[-1], part), name, writable))
-                module = registry.find(type) if type and innermost else registry.detect(source)
+                elif module is not None and module.sourceless:
+                    source = None
+                else:
+                    source = host_source(part, writable)
+                    undo.enter_context(source)
+                module, source = fit(source, module, undo)
                 own, *chosen = parse_all(options if innermost else "", module.options, *front)
                 mounted = module.mount(source, own)
             except OSError as error:

@@ -134,6 +134,25 @@ class FileStorage(Storage):
             self.fd = -1
 
 
+class HostDirectory(Closing):
+    """A directory of the host, as a source: *fd* is open with O_PATH. ENOENT, ENOTDIR, EACCES as open(2)."""
+
+    def __init__(self, path: bytes | str) -> None:
+        self.name = os.fsdecode(path)
+        self.fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def again(self) -> HostDirectory:
+        """The same directory as a source of its own."""
+        other = HostDirectory.__new__(HostDirectory)
+        other.name, other.fd = self.name, os.dup(self.fd)
+        return other
+
+    def close(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
 class SubStorage(Storage):
     """A part of another storage: a partition. Closing it leaves the other open."""
 
