@@ -290,7 +290,7 @@ def test_modules() -> None:
     text = output("modules").decode()
     assert text.startswith("ext2 (filesystem; also umfuseext2, ext3, ext4): ")
     assert re.search(r"^    sb  +\S", text, re.M)
-    assert output("modules", "umfuseext2").decode() == text
+    assert text.startswith(output("modules", "umfuseext2").decode())
 
 
 # ------------------------------------------------------------------------------------------------- the command itself
