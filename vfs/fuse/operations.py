@@ -31,6 +31,7 @@ from pyfuse3 import EntryAttributes, FileHandleT, FileInfo, FileNameT, FlagT, FU
 from vfs.api.filesystem import Filesystem
 from vfs.api.node import Entry, Handle, Node
 from vfs.fuse.attributes import FOREVER, absent, attributes, name_only_of, statfs
+from vfs.fuse.company import Company
 from vfs.fuse.nodes import Recent, nodes_of
 
 log = logging.getLogger("vfs.fuse")
@@ -99,6 +100,7 @@ class Operations(pyfuse3.Operations):
         self._next = itertools.count(1)
         self._filled: Recent[bool] = Recent(FILLED_KEPT)
         self._absent = absent()
+        self.company = Company()
         # open_by_handle_at(2) and the NFS server ask for inodes that the kernel has forgotten.
         self.supports_dot_lookup = filesystem.stable_numbers
 
@@ -118,6 +120,7 @@ class Operations(pyfuse3.Operations):
     # ---------------------------------------------------------------- names and attributes
 
     async def lookup(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> EntryAttributes:
+        self.company.asked(ctx.pid)
         try:
             directory = self._nodes.get(parent_inode)
             if name == b".":
@@ -151,6 +154,7 @@ class Operations(pyfuse3.Operations):
         self._nodes.forget(inode_list)
 
     async def getattr(self, inode: InodeT, ctx: RequestContext) -> EntryAttributes:
+        self.company.asked(ctx.pid)
         try:
             found = self._nodes.get(inode).stat()
             return attributes(found, found.ino)
@@ -158,6 +162,7 @@ class Operations(pyfuse3.Operations):
             raise failure(error) from None
 
     async def readlink(self, inode: InodeT, ctx: RequestContext) -> FileNameT:
+        self.company.asked(ctx.pid)
         try:
             return self._nodes.get(inode).readlink()
         except Exception as error:
@@ -166,6 +171,7 @@ class Operations(pyfuse3.Operations):
     # ---------------------------------------------------------------- directories
 
     async def opendir(self, inode: InodeT, ctx: RequestContext) -> FileHandleT:
+        self.company.asked(ctx.pid)
         try:
             number = next(self._next)
             self._directories[number] = OpenDirectory(self._nodes.get(inode))
@@ -238,6 +244,7 @@ class Operations(pyfuse3.Operations):
     # ---------------------------------------------------------------- files
 
     async def open(self, inode: InodeT, flags: FlagT, ctx: RequestContext) -> FileInfo:
+        self.company.asked(ctx.pid)
         try:
             node = self._nodes.get(inode)
             handle = node.open(flags)
@@ -267,6 +274,8 @@ class Operations(pyfuse3.Operations):
             log.debug("filling the page cache of %d: %s", inode, error)
 
     async def read(self, fh: FileHandleT, off: int, size: int) -> bytes:
+        if size > FILLED_SIZE:
+            self.company.part()
         try:
             return cast(bytes, self._handles[fh].read(off, size))
         except Exception as error:
@@ -301,6 +310,7 @@ class Operations(pyfuse3.Operations):
     async def getxattr(self, inode: InodeT, name: FileNameT, ctx: RequestContext) -> bytes:
         if not self._xattr:
             raise FUSEError(errno.ENOSYS)
+        self.company.asked(ctx.pid)
         try:
             return self._nodes.get(inode).getxattr(name)
         except Exception as error:

@@ -13,7 +13,7 @@ pyfuse3 lets its event loop be replaced (`pyfuse3.asyncio` does it with asyncio)
 from __future__ import annotations
 
 import select
-from types import TracebackType
+from collections.abc import Awaitable, Callable, Generator
 from typing import Any
 
 import pyfuse3
@@ -26,37 +26,51 @@ IN_A_ROW = 64
 """Requests served before the loop gets a turn in any case."""
 
 
+class _Done:
+    """What is awaited when there is nothing to wait for. Cheaper than a coroutine, of which each request would make four."""
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        return NEVER
+
+
+NEVER: Any = iter(())
+DONE = _Done()
+
+
 class _Unlocked:
     """The lock that pyfuse3's tasks take to wait one after another. With one task there is nothing to lock, and trio's own
     makes each request a pass of the loop."""
 
-    async def __aenter__(self) -> None:
-        pass
+    def __aenter__(self) -> Awaitable[None]:
+        return DONE
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        pass
+    def __aexit__(self, *error: object) -> Awaitable[None]:
+        return DONE
 
 
 class _Lowlevel:
     """`trio.lowlevel` with another `wait_readable`."""
 
-    def __init__(self) -> None:
+    def __init__(self, idle: Callable[[], None]) -> None:
         self._poll = select.poll()
         self._watched = -1
         self._in_a_row = 0
+        self._idle = idle
 
     def __getattr__(self, name: str) -> Any:
         return getattr(trio.lowlevel, name)
 
-    async def wait_readable(self, fd: int) -> None:
+    def wait_readable(self, fd: int) -> Awaitable[None]:
         if fd != self._watched:
             self._poll.register(fd, select.POLLIN)
             self._watched = fd
-        if self._in_a_row < IN_A_ROW and self._poll.poll(PATIENCE):
-            self._in_a_row += 1
-            return
+        if self._in_a_row < IN_A_ROW:
+            if self._poll.poll(PATIENCE):
+                self._in_a_row += 1
+                return DONE
+            self._idle()
         self._in_a_row = 0
-        await trio.lowlevel.wait_readable(fd)
+        return trio.lowlevel.wait_readable(fd)
 
 
 class _Trio:
@@ -64,13 +78,14 @@ class _Trio:
 
     Lock = _Unlocked
 
-    def __init__(self) -> None:
-        self.lowlevel = _Lowlevel()
+    def __init__(self, idle: Callable[[], None]) -> None:
+        self.lowlevel = _Lowlevel(idle)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(trio, name)
 
 
-def install() -> None:
-    """Make pyfuse3 wait as told above. Only for one serving task whose handlers never wait."""
-    pyfuse3.trio = _Trio()  # type: ignore[attr-defined]
+def install(idle: Callable[[], None]) -> None:
+    """Make pyfuse3 wait as told above. Only for one serving task whose handlers never wait. *idle* is called whenever no
+    request has come for a moment."""
+    pyfuse3.trio = _Trio(idle)  # type: ignore[attr-defined]
