@@ -70,7 +70,8 @@ class DirectoryNode(HostNode):
     def lookup(self, name: bytes) -> HostNode:
         check_name(name)
         self.check_mount(name)
-        return self._node(name, linux.statx(self.descriptor().fd, name))
+        directory = self.descriptor()
+        return self._node(name, linux.statx(directory.fd, name))
 
     def _node(self, name: bytes, found: linux.Found) -> HostNode:
         """The node of what was found here."""
@@ -122,8 +123,9 @@ class DirectoryNode(HostNode):
         """EINVAL, EROFS, and EEXIST before that."""
         check_name(name)
         if self.filesystem.read_only:
+            directory = self.descriptor()
             try:
-                linux.statx(self.descriptor().fd, name)
+                linux.statx(directory.fd, name)
             except FileNotFoundError:
                 fail(errno.EROFS)
             fail(errno.EEXIST)
@@ -209,9 +211,9 @@ class DirectoryNode(HostNode):
             fail(errno.EXDEV)
         self._check_new(name)
         with self.filesystem.lock:
-            directory = self.descriptor()
+            directory, reached = self.descriptor(), node.reach()
             # With a directory's descriptor, Python calls linkat(2), which follows the name in /proc to the inode.
-            os.link(node.reach().path, name, src_dir_fd=directory.fd, dst_dir_fd=directory.fd, follow_symlinks=True)
+            os.link(reached.path, name, src_dir_fd=directory.fd, dst_dir_fd=directory.fd, follow_symlinks=True)
             if node.held is not None:
                 node.moved(self, name)
 

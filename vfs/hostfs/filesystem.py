@@ -38,8 +38,8 @@ def unnamed(call: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
 
 
 class Descriptor:
-    """A descriptor of ours, closed when nobody has this object any more: whoever uses it holds it, so that another thread
-    which drops it closes nothing under his hands."""
+    """A descriptor of ours, closed when nobody has this object any more. Whoever uses *fd* or *path* holds the object in a
+    variable meanwhile: then no other thread that drops it closes anything under his hands."""
 
     __slots__ = ("fd",)
 

@@ -137,6 +137,8 @@ def getdents(directory: int, size: int = 32768) -> list[Dirent]:
     while True:
         count = _call_getdents64(directory, buffer, size)
         if count < 0:
+            if ctypes.get_errno() == errno.ENOENT:
+                return []  # the directory is removed
             fail(ctypes.get_errno())
         content = ctypes.string_at(buffer, count)
         found = []

@@ -87,7 +87,8 @@ class HostNode(Node):
             fd = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, dir_fd=directory.fd)
         except BlockingIOError:
             # Somebody has a lease on the file: wait for him, but for nothing else.
-            return Descriptor(os.open(self.reach().path, flags | os.O_CLOEXEC))
+            reached = self.reach()
+            return Descriptor(os.open(reached.path, flags | os.O_CLOEXEC))
         except OSError as error:
             if error.errno in GONE:
                 fail(errno.ESTALE)
@@ -123,7 +124,8 @@ class HostNode(Node):
     def readlink(self) -> bytes:
         if self.kind != stat.S_IFLNK:
             fail(errno.EINVAL)
-        return os.readlink(b"", dir_fd=self.reach().fd)
+        reached = self.reach()
+        return os.readlink(b"", dir_fd=reached.fd)
 
     @unnamed
     def open(self, flags: int = 0) -> HostHandle:
@@ -149,11 +151,13 @@ class HostNode(Node):
 
     @unnamed
     def getxattr(self, name: bytes) -> bytes:
-        return os.getxattr(self.reach().path, name)
+        reached = self.reach()
+        return os.getxattr(reached.path, name)
 
     @unnamed
     def listxattr(self) -> list[bytes]:
-        return [os.fsencode(name) for name in os.listxattr(self.reach().path)]
+        reached = self.reach()
+        return [os.fsencode(name) for name in os.listxattr(reached.path)]
 
     # ---------------------------------------------------------------- changing
 
@@ -183,10 +187,12 @@ class HostNode(Node):
     def setxattr(self, name: bytes, value: bytes, flags: int = 0) -> None:
         self.check_writable()
         with self.filesystem.lock:
-            os.setxattr(self.reach().path, name, value, flags)
+            reached = self.reach()
+            os.setxattr(reached.path, name, value, flags)
 
     @unnamed
     def removexattr(self, name: bytes) -> None:
         self.check_writable()
         with self.filesystem.lock:
-            os.removexattr(self.reach().path, name)
+            reached = self.reach()
+            os.removexattr(reached.path, name)

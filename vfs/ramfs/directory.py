@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from vfs.api import Entry, Node, fail
 from vfs.ramfs.file import RamFile
-from vfs.ramfs.node import RamLink, RamNode
+from vfs.ramfs.node import SHORT_LINK, RamLink, RamNode
 
 if TYPE_CHECKING:
     from vfs.ramfs.filesystem import RamFilesystem
@@ -193,7 +193,7 @@ class RamDirectory(RamNode):
         filesystem = self.filesystem
         with filesystem.lock:
             self._check_new(name)
-            if filesystem.free() < 1:
+            if len(target) > SHORT_LINK and filesystem.free() < 1:
                 fail(errno.ENOSPC)
             node = RamLink(filesystem, target, uid, gid)
             self._enter(name, node)

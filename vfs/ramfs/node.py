@@ -190,3 +190,6 @@ class RamLink(RamNode):
     def readlink(self) -> bytes:
         self.accessed()
         return self.target
+
+    def open(self, flags: int = 0) -> NoReturn:
+        fail(errno.ELOOP)
