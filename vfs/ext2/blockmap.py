@@ -63,9 +63,15 @@ class BlockMap:
         """The stretches with blocks within file blocks *first* to *end*, in order, clipped to it, none of them a hole."""
         raise NotImplementedError
 
+    def stretch(self, first: int, count: int) -> tuple[int | None, int]:
+        """Where a file block lies (`None`: in a hole), and of how many blocks, *count* at most, that is known: one or more. As
+        the first of `runs`, but quicker where a map can be."""
+        run = next(self.runs(first, count))
+        return run.fs_block, run.length
+
     def place(self, file_block: int) -> int | None:
-        """Where one block lies; `None`: in a hole. As `runs` of one block, but quicker where a map can be."""
-        return next(self.runs(file_block, 1)).fs_block
+        """Where one block lies; `None`: in a hole."""
+        return self.stretch(file_block, 1)[0]
 
     def runs(self, first: int, count: int) -> Iterator[Run]:
         """File blocks *first* to *first + count* without gaps: stretches joined where they touch, and holes. EUCLEAN: a block

@@ -86,23 +86,23 @@ class ExtentMap(BlockMap):
     def mapped(self, first: int, end: int, toll: Toll) -> Iterator[Run]:
         return self._walk(self.root, FILE_BLOCKS, first, end, toll)
 
-    def place(self, file_block: int) -> int | None:
+    def stretch(self, first: int, count: int) -> tuple[int | None, int]:
         tree, high = self.root, FILE_BLOCKS
         while True:
-            index = bisect_right(tree.starts, file_block) - 1
+            index = bisect_right(tree.starts, first) - 1
             if index < 0:
-                return None
+                return None, 1
             if not tree.depth:
                 break
             high = tree.starts[index + 1] if index + 1 < len(tree.starts) else high
             tree = self._below(tree, index, high)
-        inside = file_block - tree.starts[index]
+        inside = first - tree.starts[index]
         length = tree.lengths[index]
         if inside >= length or length > layout.EXTENT_MAX_LENGTH:
-            return None
+            return None, 1
         block = tree.blocks[index]
         self.check(tree.starts[index], block, length)
-        return block + inside
+        return block + inside, min(count, length - inside)
 
     def _walk(self, tree: ExtentNode, high: int, first: int, end: int, toll: Toll) -> Iterator[Run]:
         """The extents below *tree*, whose range ends at *high*, within *first* to *end*."""

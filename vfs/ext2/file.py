@@ -47,13 +47,14 @@ class Ext2Handle(Handle):
         filesystem = node.filesystem
         block_size = filesystem.block_size
         first = offset // block_size
-        run = next(node.map.runs(first, -(-end // block_size) - first))
-        # One run is one read; more go through readinto into one buffer.
-        if (first + run.length) * block_size >= end:
-            if run.fs_block is None:
+        count = -(-end // block_size) - first
+        fs_block, length = node.map.stretch(first, count)
+        # One stretch is one read; more go through readinto into one buffer.
+        if length >= count:
+            if fs_block is None:
                 return bytes(end - offset)
             if not filesystem.overlay:
-                return filesystem.storage.read(run.fs_block * block_size + offset - first * block_size, end - offset)
+                return filesystem.storage.read(fs_block * block_size + offset - first * block_size, end - offset)
         buffer = bytearray(end - offset)
         self.readinto(offset, memoryview(buffer))
         return buffer

@@ -32,7 +32,7 @@ AHEAD = 64 << 10
 NODES_KEPT = 2048
 PIECES_KEPT = 64
 """Decoded blocks of directories: a front end lists a block in several requests."""
-NAMES_KEPT = 64
+NAMES_KEPT = 256
 """Small directories of which all names are kept, since they are asked for again and again."""
 EXTENT_NODES_KEPT = 64
 
