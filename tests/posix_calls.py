@@ -218,6 +218,17 @@ class HostCalls:
         return os.stat(self.path(path) + b"/..").st_ino
 
 
+def resolve_from(root: Node, directory: Node, path: bytes) -> Node:
+    """The directory at *path*, which is relative to *directory*. Links in it, and `..`, are followed by nodes alone."""
+    above: list[bytes] = []
+    while directory.ino != root.ino:
+        parent = directory.parent()
+        assert parent is not None
+        above.append(next(entry.name for entry in parent.entries() if entry.ino == directory.ino))
+        directory = parent
+    return resolve(root, b"/".join([*reversed(above), path]))
+
+
 class NodeListing:
     """An open directory: each `read` asks the node anew, with the cookie of the entry before, as a front end may."""
 
@@ -294,6 +305,14 @@ class NodeCalls:
             if not flags & os.O_CREAT:
                 raise
             above, name = self._parent(path)
+            if follow:
+                for _ in range(40):  # a link to what is not there yet: made where it leads
+                    try:
+                        target = above.lookup(name).readlink()
+                    except FileNotFoundError:
+                        break
+                    where, _, name = target.rpartition(b"/")
+                    above = resolve_from(self.root, above, where)
             node = above.create(name, stat.S_IFREG | mode)
             return node.open(flags & ~(os.O_CREAT | os.O_EXCL | os.O_TRUNC))
         if flags & os.O_CREAT and flags & os.O_EXCL:
@@ -378,8 +397,9 @@ class NodeCalls:
         return self._at(path).readlink()
 
     def link(self, old: bytes, new: bytes) -> None:
+        node = self._at(old)
         above, name = self._parent(new)
-        above.link(name, self._at(old))
+        above.link(name, node)
 
     def unlink(self, path: bytes) -> None:
         above, name = self._parent(path)
@@ -390,6 +410,8 @@ class NodeCalls:
         above.rmdir(name)
 
     def rename(self, old: bytes, new: bytes, flags: int = 0) -> None:
+        if flags & RENAME_EXCHANGE and flags & (RENAME_NOREPLACE | RENAME_WHITEOUT):
+            fail(errno.EINVAL)  # the call's own check comes before any name
         above, name = self._parent(old)
         directory, new_name = self._parent(new)
         above.rename(name, directory, new_name, flags)
@@ -425,7 +447,7 @@ class NodeCalls:
         return self._listing(node)
 
     def listdir(self, path: bytes) -> list[bytes]:
-        return sorted(entry.name for entry in self._at(path).entries())
+        return sorted(entry.name for entry in self._at(path, follow=True).entries())
 
     def parent_ino(self, path: bytes) -> int:
         above = self._at(path).parent()

@@ -76,11 +76,11 @@ class DirectoryNode(HostNode):
     def _node(self, name: bytes, found: linux.Found) -> HostNode:
         """The node of what was found here."""
         filesystem = self.filesystem
-        key = found.device, found.stat.ino
+        device, told = found
+        key, kind = (device, told.ino), told.mode & 0o170000
         node: HostNode | None = filesystem.nodes.get(key)
-        if node is None or node.kind != stat.S_IFMT(found.stat.mode):
-            kind = DirectoryNode if stat.S_ISDIR(found.stat.mode) else HostNode
-            node = filesystem.nodes[key] = kind(filesystem, found, self, name)
+        if node is None or node.kind != kind:
+            node = filesystem.nodes[key] = (DirectoryNode if kind == stat.S_IFDIR else HostNode)(filesystem, found, self, name)
         elif node.above is not self or node.name != name or node.held is not None:
             with filesystem.lock:
                 if not self._is_below(node):
@@ -222,10 +222,10 @@ class DirectoryNode(HostNode):
     def _known(self, directory: Descriptor, name: bytes) -> HostNode | None:
         """The node that somebody holds of what has this name, if anybody does."""
         try:
-            found = linux.statx(directory.fd, name)
+            device, found = linux.statx(directory.fd, name)
         except OSError:
             return None
-        node: HostNode | None = self.filesystem.nodes.get((found.device, found.stat.ino))
+        node: HostNode | None = self.filesystem.nodes.get((device, found.ino))
         return node
 
     @unnamed

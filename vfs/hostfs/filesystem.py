@@ -68,7 +68,7 @@ class HostFilesystem(Filesystem):
         self.read_only = read_only
         self.top = Descriptor(os.dup(source.fd))
         found = linux.statx(self.top.fd, linux.NOWHERE)
-        self.device = found.device
+        self.device = found[0]
         self._devices: dict[int, int] = {}
         self._young: dict[tuple[int, int], Descriptor] = {}
         self._old: dict[tuple[int, int], Descriptor] = {}

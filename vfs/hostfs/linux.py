@@ -12,12 +12,14 @@ import struct
 import threading
 from collections.abc import Callable
 from ctypes import c_char_p, c_int, c_int64, c_size_t, c_ssize_t, c_uint, c_void_p
+from functools import cache
 from typing import Any, Final, NamedTuple
 
 from vfs.api import Stat, fail
 
 AT_FDCWD: Final = -100
-AT_SYMLINK_NOFOLLOW, AT_NO_AUTOMOUNT, AT_EMPTY_PATH = 0x100, 0x800, 0x1000
+STATX_FLAGS: Final = 0x100 | 0x800 | 0x1000
+"""AT_SYMLINK_NOFOLLOW, AT_NO_AUTOMOUNT, AT_EMPTY_PATH."""
 STATX_BASIC_AND_BTIME: Final = 0xFFF
 STATX_BTIME: Final = 0x800
 OF_THE_MOUNT: Final = 0x1000 | 0x2000
@@ -27,7 +29,7 @@ UTIME_OMIT: Final = 0x3FFFFFFE
 NOWHERE: Final = b""
 """The name with which a call means the descriptor itself."""
 
-_statx = struct.Struct("<IIQIIIHHQQQQqIiqIiqIiqIiIIII")
+_statx = struct.Struct("<IIQIIIHxxQQQ8xqI4xqI4xqI4xqI4xIIQ")
 _dirent = struct.Struct("<QqHB")
 _statfs = struct.Struct("@llQQQQQIIlll4l")
 _timespecs = struct.Struct("@llll")
@@ -61,17 +63,20 @@ _call_syncfs = _function("syncfs", c_int)
 _call_utimensat = _function("utimensat", c_int, c_char_p, c_void_p, c_int)
 
 
-class Found(NamedTuple):
-    """What statx(2) tells: the identity, and the attributes, whose *ino* is the host's."""
+Found = tuple[int, Stat]
+"""What statx(2) tells: the device, as `device_of` numbers it, and the attributes, whose *ino* is the host's."""
 
-    device: int
-    stat: Stat
+
+@cache
+def device_of(st_dev: int) -> int:
+    """The number of a device, in the form in which `statx` gives it."""
+    return os.minor(st_dev) << 32 | os.major(st_dev)
 
 
 def statx(directory: int, name: bytes) -> Found:
     """The attributes of *name* in the directory of a descriptor, or, where it is empty, of the descriptor. Follows no link."""
     answer = _answer
-    if _call_statx(directory, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH, STATX_BASIC_AND_BTIME, answer.address):
+    if _call_statx(directory, name, STATX_FLAGS, STATX_BASIC_AND_BTIME, answer.address):
         fail(ctypes.get_errno())
     (
         mask,
@@ -81,35 +86,28 @@ def statx(directory: int, name: bytes) -> Found:
         uid,
         gid,
         mode,
-        _,
         ino,
         size,
         blocks,
-        _,
         atime,
         atime_ns,
-        _,
         btime,
         btime_ns,
-        _,
         ctime,
         ctime_ns,
-        _,
         mtime,
         mtime_ns,
-        _,
-        rdev_major,
-        rdev_minor,
         major,
         minor,
+        device,
     ) = _statx.unpack_from(answer.buffer)
-    found = Stat(
+    return device, Stat(
         ino,
         mode,
         nlink,
         uid,
         gid,
-        os.makedev(rdev_major, rdev_minor) if rdev_major or rdev_minor else 0,
+        os.makedev(major, minor) if major or minor else 0,
         size,
         blocks,
         blksize,
@@ -119,7 +117,6 @@ def statx(directory: int, name: bytes) -> Found:
         btime * 1_000_000_000 + btime_ns if mask & STATX_BTIME else None,
         attributes & ~OF_THE_MOUNT,
     )
-    return Found(major << 32 | minor, found)
 
 
 class Dirent(NamedTuple):

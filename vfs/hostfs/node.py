@@ -36,9 +36,10 @@ class HostNode(Node):
 
     def __init__(self, filesystem: HostFilesystem, found: linux.Found, above: DirectoryNode | None, name: bytes) -> None:
         self.filesystem = filesystem
-        self.key = found.device, found.stat.ino
-        self.ino = filesystem.number(*self.key)
-        self.kind = stat.S_IFMT(found.stat.mode)
+        device, told = found
+        self.key = device, told.ino
+        self.ino = told.ino if device == filesystem.device else filesystem.number(device, told.ino)
+        self.kind = told.mode & 0o170000
         self.above = above
         self.name = name
         self.held: Descriptor | None = None
@@ -64,19 +65,6 @@ class HostNode(Node):
             name, above = above.name, above.above
         return b"/" + b"/".join(reversed(parts))
 
-    def found(self) -> linux.Found:
-        """What statx tells of it. ESTALE: it is not there any more."""
-        directory, name = self.place()
-        try:
-            found = linux.statx(directory.fd, name)
-        except OSError as error:
-            if error.errno in GONE:
-                fail(errno.ESTALE)
-            raise
-        if (found.device, found.stat.ino) != self.key:
-            fail(errno.ESTALE)
-        return found
-
     def reach(self, flags: int = os.O_PATH) -> Descriptor:
         """A descriptor of it, opened with *flags*. ESTALE: it is not there any more."""
         directory, name = self.place()
@@ -95,7 +83,7 @@ class HostNode(Node):
             raise
         opened = Descriptor(fd)
         found = os.fstat(fd)
-        if found.st_ino != self.key[1] or os.major(found.st_dev) << 32 | os.minor(found.st_dev) != self.key[0]:
+        if (linux.device_of(found.st_dev), found.st_ino) != self.key:
             fail(errno.ESTALE)
         return opened
 
@@ -116,7 +104,15 @@ class HostNode(Node):
 
     @unnamed
     def stat(self) -> Stat:
-        found = self.found().stat
+        directory, name = self.place()
+        try:
+            device, found = linux.statx(directory.fd, name)
+        except OSError as error:
+            if error.errno in GONE:
+                fail(errno.ESTALE)
+            raise
+        if (device, found.ino) != self.key:
+            fail(errno.ESTALE)
         found.ino = self.ino
         return found
 

@@ -43,8 +43,7 @@ def put(node: RamNode, name: bytes, value: bytes, flags: int) -> None:
     if len(value) > VALUE_MAX:
         fail(errno.E2BIG)
     _check(node, name)
-    if name.startswith(b"user.") and not _may_have_user(node):
-        fail(errno.EPERM)
+    _check_user(node, name)
     if name == acl.ACCESS:
         _put_access(node, acl.unpack(value))
         return
@@ -66,6 +65,7 @@ def put(node: RamNode, name: bytes, value: bytes, flags: int) -> None:
 def remove(node: RamNode, name: bytes) -> None:
     """Remove one attribute; an ACL that is not there can be removed, as in Linux. ENODATA. The lock is held."""
     _check(node, name)
+    _check_user(node, name)
     if not _drop(node, name) and name not in (acl.ACCESS, acl.DEFAULT):
         fail(errno.ENODATA)
 
@@ -104,8 +104,10 @@ def _check(node: RamNode, name: bytes) -> None:
     fail(errno.EOPNOTSUPP)
 
 
-def _may_have_user(node: RamNode) -> bool:
-    return stat.S_ISREG(node.mode) or stat.S_ISDIR(node.mode)
+def _check_user(node: RamNode, name: bytes) -> None:
+    """EPERM: only files and directories can be given attributes of users."""
+    if name.startswith(b"user.") and not (stat.S_ISREG(node.mode) or stat.S_ISDIR(node.mode)):
+        fail(errno.EPERM)
 
 
 def _put_access(node: RamNode, entries: acl.Acl) -> None:

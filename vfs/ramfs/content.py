@@ -217,7 +217,7 @@ class Pages(Content):
         return order
 
     def truncate(self, size: int) -> None:
-        if size < self.size or self._table:
+        if size <= self.size:  # growing keeps pages that were allocated beyond the end
             self._forget(-(-size // PAGE), MAX_SIZE)
             self._zero(size, size + -size % PAGE)
         self.size = size
