@@ -34,6 +34,8 @@ class Filesystem(Closing):
     * *read_only*: no change is accepted, nor is the storage written;
     * *stable_numbers*: `node(ino)` works for every number that an entry or a stat has told;
     * *blocking*: calls may wait for long (network, prompts): a front end makes them in a worker thread;
+    * *changes_outside*: others change it besides this mount (a directory of the host, a network): a front end keeps names,
+      attributes and content no longer than a second or so, and asks again;
     * *lock*: held for every change;
     * *noatime*: set by the front end: reading leaves access times alone. Otherwise a writable module keeps them as `relatime`.
     """
@@ -42,6 +44,7 @@ class Filesystem(Closing):
     read_only: bool = True
     stable_numbers: bool = False
     blocking: bool = False
+    changes_outside: bool = False
     noatime: bool = False
 
     def __init__(self) -> None:

@@ -131,7 +131,8 @@ class HostHandle(Handle):
     def _seek(self, offset: int, whence: int) -> int | None:
         """lseek(2), which moves the position of the open file description: where a process has it, on another one."""
         fd = self._fd()
-        other = Descriptor(os.open(b"/proc/self/fd/%d" % fd, os.O_RDONLY | os.O_CLOEXEC)) if self._handed else None
+        access = self._flags & os.O_ACCMODE | os.O_CLOEXEC
+        other = Descriptor(os.open(b"/proc/self/fd/%d" % fd, access)) if self._handed else None
         try:
             return os.lseek(other.fd if other else fd, offset, whence)
         except OSError as error:

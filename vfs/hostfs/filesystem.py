@@ -60,6 +60,7 @@ class HostFilesystem(Filesystem):
 
     type = "hostfs"
     stable_numbers = False
+    changes_outside = True
 
     def __init__(self, source: HostDirectory, read_only: bool) -> None:
         super().__init__()

@@ -57,16 +57,13 @@ class LaterMounts:
 
     def _read(self) -> dict[tuple[bytes, bytes], bytes]:
         """The table now: (mount id, mount point) -> type."""
-        os.lseek(self._table, 0, os.SEEK_SET)
-        text = b""
-        while piece := os.read(self._table, 1 << 16):
-            text += piece
         found = {}
-        for line in text.splitlines():
-            fields, _, rest = line.partition(b" - ")
-            number, _, _, _, path, *_ = fields.split()
-            path = re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), path)
-            found[number, path] = rest.split()[0]
+        with open(TABLE, "rb") as table:  # another open file: several threads may be here
+            for line in table:
+                fields, _, rest = line.partition(b" - ")
+                number, _, _, _, path, *_ = fields.split()
+                path = re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), path)
+                found[number, path] = rest.split()[0]
         return found
 
     def close(self) -> None:
