@@ -246,8 +246,9 @@ def test_foreign_feature() -> None:
 
 
 def test_source_may_not_be_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
     with place() as directory:
-        assert "is a directory" in refused(tmp_path, directory)
+        assert "not a file or a block device" in refused(tmp_path / "fifo", directory)
 
 
 def test_writing_is_refused_with_a_sentence() -> None:
