@@ -1,4 +1,5 @@
-"""ramfs against the list of POSIX cases, and what only ramfs has: limits, numbers, forms of content, descriptors, threads."""
+"""ramfs against the list of POSIX cases (test_hostfs runs them on the host), and what only ramfs has: limits, numbers, forms of
+content, descriptors, threads."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import posix_cases
 import pytest
-from posix_calls import HostCalls, NodeCalls, NodeListing, RunningListing
+from posix_calls import NodeCalls, NodeListing, RunningListing
 
 from vfs.api import Change, Filesystem, open_image
 from vfs.api.stack import mount
@@ -52,28 +53,6 @@ def parameters(*fronts: str) -> list[str]:
     exempt = {name for front in fronts for name in posix_cases.EXEMPT.get(front, ())}
     assert exempt <= posix_cases.CASES.keys(), f"{fronts}: {exempt - posix_cases.CASES.keys()}"
     return [name for name in posix_cases.CASES if name not in exempt]
-
-
-@pytest.fixture
-def no_umask() -> Iterator[None]:
-    before = os.umask(0)
-    yield
-    os.umask(before)
-
-
-@pytest.mark.parametrize("name", parameters("tmpfs"))
-def test_cases_on_the_host(name: str, no_umask: None, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """The host first: that tests the cases."""
-    if os.geteuid() != 0:
-        pytest.skip("the cases are written for root")
-    if subprocess.run(["stat", "-fc%T", "/dev/shm"], capture_output=True, text=True).stdout.strip() != "tmpfs":
-        pytest.skip("/dev/shm is no tmpfs")
-    place = Path(f"/dev/shm/vfs-cases-{os.getpid()}-{name}")
-    place.mkdir()
-    try:
-        posix_cases.CASES[name](HostCalls(str(place)))
-    finally:
-        subprocess.run(["rm", "-rf", place], check=True)
 
 
 @pytest.mark.parametrize("listing", [NodeListing, RunningListing])

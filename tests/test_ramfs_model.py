@@ -205,7 +205,7 @@ FRONTS: dict[str, Callable[[], Any]] = {"host": host, "ramfs": ramfs, "ramfs_pag
 def campaign(front: str, examples: int, length: int) -> Counter[str]:
     seen: Counter[str] = Counter()
 
-    @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(st.lists(OPERATIONS, min_size=length // 4, max_size=length))
     def run(operations: list[tuple[Any, ...]]) -> None:
         with FRONTS[front]() as calls:
