@@ -506,6 +506,7 @@ def test_as_an_ordinary_user(tmp_path_factory: pytest.TempPathFactory) -> None:
     place = tmp_path_factory.mktemp("shared")
     open_to_all(place)
     (place / "closed").mkdir(mode=0o700)
+    (place / "closed" / "x").touch()
     (place / "open").mkdir()
     (place / "open").chmod(0o777)
     (place / "file").write_text("content")
@@ -527,7 +528,7 @@ with open_image({str(place)!r}) as image:
         (lambda: image.resolve("closed/x"), errno.EACCES),
         (lambda: image.resolve("file").open(os.O_WRONLY), errno.EACCES),
         (lambda: image.resolve("file").set(Change(mode=0o777)), errno.EPERM),
-        (lambda: image.root.create(b"x", 0o644), errno.EACCES),
+        (lambda: image.root.create(b"y", 0o644), errno.EACCES),
     ):
         try: call()
         except OSError as error: assert error.errno == number, error
