@@ -53,7 +53,8 @@ def test_a_third_party_module_is_found(tmp_path: Path) -> None:
     (tmp_path / "disk").write_bytes(b"THEIR" + bytes(4096))
     program = (
         "import sys; from vfs.api import *; from vfs.api import registry\n"
-        "print(sorted({'broken', 'ext2', 'theirs'} & set(registry.modules()))); print(registry.find('umfusetheirs').description)\n"
+        "print(sorted({'broken', 'ext2', 'theirs'} & set(registry.modules())))\n"
+        "print(registry.find('umfusetheirs').description)\n"
         "print(registry.detect(FileStorage('disk')).name)\n"
         "try: registry.find('broken')\n"
         "except OSError as error: print(error)\n"
