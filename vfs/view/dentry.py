@@ -26,6 +26,14 @@ class Dentry:
         self.packed_stat: bytes | None = None
         self.packed_statx: bytes | None = None
 
+    def is_its_own_ancestor(self) -> bool:
+        above = self.parent
+        while above is not None:
+            if above.node.ino == self.node.ino:
+                return True
+            above = above.parent
+        return False
+
     def stat(self) -> Stat:
         return self.node.stat()
 

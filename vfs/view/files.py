@@ -19,6 +19,7 @@ descriptors, dropped oldest first. A process that has a dropped file open keeps 
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import re
 import resource
@@ -28,7 +29,7 @@ import stat
 import struct
 import tempfile
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from vfs.api import Handle, fail
@@ -50,6 +51,8 @@ FILL_AT_OPEN: Final = 1 << 20
 """Files up to this size are filled when they are opened: most are read whole, and native reads pay back the copy."""
 CACHE_BYTES: Final = 256 << 20
 CACHE_DESCRIPTORS: Final = 4096
+SWEEP: Final = 4 * CACHE_DESCRIPTORS
+"""From so many known files on, those that nobody has open are forgotten."""
 CHUNK: Final = 1 << 20
 
 KEPT_FLAGS: Final = os.O_NONBLOCK | os.O_APPEND | os.O_NOATIME | os.O_DIRECTORY
@@ -83,7 +86,11 @@ class OpenFiles:
     """All placeholders of one supervisor."""
 
     def __init__(
-        self, fill_at_open: int = FILL_AT_OPEN, cache_bytes: int = CACHE_BYTES, cache_descriptors: int = CACHE_DESCRIPTORS
+        self,
+        fill_at_open: int = FILL_AT_OPEN,
+        cache_bytes: int = CACHE_BYTES,
+        cache_descriptors: int = CACHE_DESCRIPTORS,
+        sweep: int = SWEEP,
     ) -> None:
         self.fill_at_open, self.cache_bytes = fill_at_open, cache_bytes
         # A placeholder may have three descriptors, and half of all are for others.
@@ -95,12 +102,17 @@ class OpenFiles:
         self.pattern = re.compile(
             rb"/memfd:" + re.escape(self.name) + rb"(\d+) \(deleted\)|" + re.escape(self.scratch) + rb"/(\d+) \(deleted\)"
         )
+        self.numbers = itertools.count(1)
+        """Never given twice: a descriptor may outlive what we know of it."""
         self.by_number: dict[int, Placeholder] = {}
         self.by_inode: dict[tuple[int, int], Placeholder] = {}
         self.held: OrderedDict[int, Placeholder] = OrderedDict()
         self.cached = 0
         self.hints: dict[tuple[int, int], int] = {}
         """Task and end of the range -> where to look for a free number."""
+        self.users: Callable[[], Iterable[bytes]] = lambda: ()
+        """The names (in /proc) of all that the processes of the view hold; set when it has started."""
+        self.sweep_least = self.sweep_at = sweep
         self.low_directories = False
         """Whether a directory was ever put at a low number, so that getdents64 must look at all numbers."""
 
@@ -123,14 +135,18 @@ class OpenFiles:
         return placeholder.dentry if placeholder else None
 
     def of_descriptor(self, tid: int, number: int) -> Placeholder | None:
-        """The placeholder at a task's descriptor *number*, `None` when there is none (or no such descriptor)."""
+        """The placeholder at a task's descriptor *number*, `None` when there is none (or no such descriptor). ESTALE: one that is
+        known no more, of a mount that is gone; the kernel would read zeros from it."""
         if number < 0:
             return None
         try:
             text = os.readlink(b"/proc/%d/fd/%d" % (tid, number))
         except OSError:
             return None
-        return self.of_link(text)
+        placeholder = self.of_link(text)
+        if placeholder is None and self.pattern.fullmatch(text):
+            fail(errno.ESTALE)
+        return placeholder
 
     def of_mount(self, mount_id: int) -> list[Placeholder]:
         """The placeholders of one mount."""
@@ -150,9 +166,9 @@ class OpenFiles:
         key = dentry.mount.id, dentry.node.ino
         placeholder = self.by_inode.get(key)
         if placeholder is None:
-            placeholder = Placeholder(len(self.by_number) + 1, dentry)
-            while placeholder.number in self.by_number:
-                placeholder.number += 1
+            if len(self.by_number) >= self.sweep_at:
+                self.sweep()
+            placeholder = Placeholder(next(self.numbers), dentry)
             self.by_number[placeholder.number] = self.by_inode[key] = placeholder
         placeholder.dentry = dentry  # /proc shows the name that was opened last
         if placeholder.holder < 0:
@@ -166,6 +182,16 @@ class OpenFiles:
         if len(self.held) > self.cache_descriptors:
             self.drop(next(iter(self.held.values())))
         return placeholder
+
+    def sweep(self) -> None:
+        """Forget the files that neither we nor any process has open: a tree of a million files may be read in one view."""
+        used = {placeholder.number for text in self.users() if (placeholder := self.of_link(text)) is not None}
+        for number, placeholder in list(self.by_number.items()):
+            if number not in used and number not in self.held:
+                self.drop(placeholder)  # a handle may have been opened again
+                del self.by_number[number]
+                del self.by_inode[placeholder.dentry.mount.id, placeholder.dentry.node.ino]
+        self.sweep_at = max(self.sweep_least, 2 * len(self.by_number))
 
     def make_directory(self, number: int) -> int:
         path = self.scratch + b"/%d" % number

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 MAX_LINKS = 40
 NAME_MAX = 255
+DEEPEST = 1 << 14
+"""Bytes of the longest path that a virtual directory may have: every dentry keeps its own."""
 
 
 class Elsewhere(Exception):
@@ -387,7 +389,7 @@ class Names:
             dentry = self.dentries.get(path)
             if dentry is not None:
                 return dentry
-        if len(name) > NAME_MAX:
+        if len(name) > NAME_MAX or len(path) > DEEPEST:
             fail(errno.ENAMETOOLONG)
         mount = self.mounts.over(path, directory.mount)
         if mount is not None:
@@ -405,6 +407,8 @@ class Names:
                 self.absent.add(path)
             raise
         dentry = Dentry(directory.mount, directory, name, path, node)
+        if dentry.kind == DIRECTORY and dentry.is_its_own_ancestor():
+            fail(errno.ELOOP)  # as Linux: a damaged image has directories in circles
         if constant:
             self.dentries[path] = dentry
         return dentry

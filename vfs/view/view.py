@@ -34,6 +34,7 @@ class View:
         self.mounts = MountTable()
         self.tasks = Tasks(files)
         self.names = Names(self.mounts, self.tasks)
+        self.files.users = self.all_held
         self.pids: Callable[[], Iterable[int]] = lambda: ()
         """The processes of the view; set when it has started."""
         self.table = CallTable()
@@ -89,6 +90,11 @@ class View:
                 if placeholder is not None and placeholder.number in ours:
                     return pid
         return None
+
+    def all_held(self) -> Iterable[bytes]:
+        """The names of all that the view's processes hold."""
+        for pid in self.pids():
+            yield from self.held_by(pid)
 
     def held_by(self, pid: int) -> Iterable[bytes]:
         """The names of all that a process holds: cwd, program, descriptors, mappings."""

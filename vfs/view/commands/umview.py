@@ -7,8 +7,12 @@ import errno
 import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from vfs.api.errors import message
+
+if TYPE_CHECKING:
+    from vfs.view.files import OpenFiles
 
 EXAMPLES = """\
 examples:
@@ -46,14 +50,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
-def run(command: list[str], debug: bool = False) -> int:
-    """Run *command* in a new view; its exit status, 128+n when signal n ended it. OSError: no view can be had here."""
+def run(command: list[str], debug: bool = False, files: OpenFiles | None = None) -> int:
+    """Run *command* in a new view; its exit status, 128+n when signal n ended it. *files*: with other limits than usual. OSError:
+    no view can be had here."""
     from vfs.view.files import OpenFiles
     from vfs.view.kernel import loop, start
     from vfs.view.kernel.processes import descendants
     from vfs.view.view import View
 
-    view = View(OpenFiles(), debug)
+    view = View(files or OpenFiles(), debug)
     try:
         tree = start.launch(view.table.filter, command)
         view.pids = lambda: descendants(tree.guardian)
