@@ -196,3 +196,91 @@ def test_it_leaves_no_scratch_directory(tmp_path: Path, place: Path) -> None:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30)
     assert "umview-" in done.stdout
     assert sorted(os.listdir(tmp_path)) == ["mnt"]
+
+
+ODD = """
+import ctypes, errno, sys
+libc = ctypes.CDLL(None, use_errno=True)
+image, place = sys.argv[1].encode(), sys.argv[2].encode()
+kind, n = b"umfuseext2", None
+rows = [(image, place, kind, 1, b"ro"), (n, place, kind, 1, n), (image, n, kind, 1, n), (image, place, 1, 1, n), (1, place, kind, 1, n)]
+rows += [(image, 1, kind, 1, n), (image, place, kind, 1, 1), (image, place, kind, 1, b"x" * 9000), (image, place, kind, 1, b",,ro,")]
+rows += [(image, place, kind, 1, b"=,\\xff=\\n"), (image, b"", kind, 1, n), (b"", place, kind, 1, n), (b"x" * 5000, place, kind, 1, n)]
+rows += [(image, place, kind, 1 << 40, n), (image, place, kind, 0xC0ED0001, n), (b"/dev/zero", place, kind, 1, n)]
+rows += [(b"/proc/self/mem", place, kind, 1, n), (place, place, kind, 1, n), (image, place + b"/x" * 200, kind, 1, n)]
+for row in rows:
+    words = [ctypes.c_void_p(word) if isinstance(word, int) else word for word in row]
+    words[3] = ctypes.c_ulong(row[3])
+    failed = libc.mount(*words)
+    print(errno.errorcode[ctypes.get_errno()] if failed else "ok", end=" ")
+    while libc.umount2(place, 0) == 0: pass
+"""
+
+
+def test_absurd_arguments(place: Path) -> None:
+    """mount(2) with bad pointers, a page and more of options, absurd flags and sources."""
+    done = view('python3 -c "$1" "$2" "$3"', ODD, image(DISK), place)
+    results = "ok EINVAL EFAULT EFAULT EFAULT EFAULT EFAULT EINVAL ok EINVAL ENOENT ENOENT ENAMETOOLONG ok ok EINVAL EINVAL EISDIR ENOENT"
+    assert done.stdout.strip() == results
+    assert "umview[" not in done.stderr
+
+
+@pytest.mark.parametrize("user", ["root", "nobody"])
+@pytest.mark.parametrize("options", ["ro,user", "ro,x-note=1"])
+def test_libmounts_notes_stay_in_the_view(user: str, options: str) -> None:
+    """What mount(8) writes into utab is the view's, and findmnt finds it; the host's is not touched."""
+    notes = Path("/run/mount")
+    before = [(path.name, path.stat().st_mtime_ns) for path in notes.glob("*")]
+    script = 'mount -t umfuseext2 -o "$2" "$1" /mnt; grep -c TARGET=/mnt /run/mount/utab; umount /mnt; grep -c TARGET=/mnt /run/mount/utab'
+    done = view(script, image(DISK), options, prefix=unprivileged() if user == "nobody" else None)
+    assert (done.stdout, done.stderr) == ("1\n0\n", "")
+    assert [(path.name, path.stat().st_mtime_ns) for path in notes.glob("*")] == before
+
+
+@pytest.mark.parametrize("stream", ["2>&-", "2>/dev/full", "2>/dev/null", "2> >(:)"])
+def test_nobody_need_read_the_reason(place: Path, stream: str) -> None:
+    script = (
+        f'exec {stream}; mount -t umfuseext2 -o ro,bad "$1" "$2"; echo $?; mount -t umfuseext2 -o ro "$1" "$2"; ls "$2" | wc -l'
+    )
+    status, entries = view(script, image(DISK), place).stdout.split()
+    assert status != "0" and int(entries) > 3
+
+
+def test_debug_into_a_pipe_that_nobody_reads(place: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    script = 'mount -t umfuseext2 -o ro,bad "$0" "$1"; mount -t umfuseext2 -o ro "$0" "$1"; ls "$1" | wc -l; umount "$1"'
+    command = [UMVIEW, "--debug", "bash", "-c", script, image(DISK), place]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=writer, text=True, timeout=30)
+    os.close(writer)
+    assert (done.returncode, int(done.stdout) > 3) == (0, True)
+
+
+def test_the_scratch_directory_is_made_again(tmp_path: Path, place: Path) -> None:
+    """A cleaner of /tmp may take it away from a view that lives long."""
+    script = 'mount -t umfuseext2 -o ro "$1" "$2"; ls "$2" >/dev/null; rm -rf "$3"/umview-*; cd "$2" && ls | wc -l; "$2"/bin/script 2>&1 | head -1'
+    command = [UMVIEW, "bash", "-c", script, "x", image(DISK), place, tmp_path]
+    done = subprocess.run(command, env={**os.environ, "TMPDIR": str(tmp_path)}, capture_output=True, text=True, timeout=30)
+    assert int(done.stdout.split()[0]) > 3 and "No such file" not in done.stderr
+    assert sorted(os.listdir(tmp_path)) == ["mnt"]
+
+
+def test_a_file_in_flight_outlives_its_mount(place: Path, tmp_path: Path) -> None:
+    """A socket holds it: umount does not see it, and the receiver still reads the content."""
+    tree, disk = tmp_path / "tree", tmp_path / "disk"
+    tree.mkdir()
+    (tree / "big").write_bytes(b"content " * 400_000)
+    disk.write_bytes(bytes(8 << 20))
+    subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", tree, disk], check=True, timeout=30)
+    program = """
+import os, socket, subprocess, sys
+ours, theirs = socket.socketpair()
+fd = os.open(sys.argv[1] + "/big", os.O_RDONLY)
+socket.send_fds(ours, [b"x"], [fd])
+os.close(fd)
+print(subprocess.run(["umount", sys.argv[1]]).returncode, os.listdir(sys.argv[1]))
+_, (fd,), _, _ = socket.recv_fds(theirs, 1, 1)
+print(len(os.pread(fd, 10_000_000, 0)), os.pread(fd, 8, 800_000))
+"""
+    out = shown('mount -t umfuseext2 -o ro "$2" "$3"; python3 -c "$1" "$3"', program, disk, place)
+    assert out == "0 []\n3200000 b'content '\n"

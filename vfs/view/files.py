@@ -108,6 +108,8 @@ class OpenFiles:
         self.by_inode: dict[tuple[int, int], Placeholder] = {}
         self.held: OrderedDict[int, Placeholder] = OrderedDict()
         self.cached = 0
+        self.programs: dict[bytes, bytes] = {}
+        """What was executed -> the directory with links to it."""
         self.hints: dict[tuple[int, int], int] = {}
         """Task and end of the range -> where to look for a free number."""
         self.users: Callable[[], Iterable[bytes]] = lambda: ()
@@ -147,6 +149,10 @@ class OpenFiles:
         if placeholder is None and self.pattern.fullmatch(text):
             fail(errno.ESTALE)
         return placeholder
+
+    def is_hidden(self, tid: int) -> bool:
+        """Whether we may not see a task's descriptors."""
+        return os.path.exists(b"/proc/%d" % tid) and not os.access(b"/proc/%d/fd" % tid, os.R_OK)
 
     def of_mount(self, mount_id: int) -> list[Placeholder]:
         """The placeholders of one mount."""
@@ -210,16 +216,22 @@ class OpenFiles:
             os.mkdir(self.scratch, 0o700)
             make(path, *arguments)
 
-    def program_directory(self, number: int, name: bytes) -> int:
-        """For exec: a new descriptor of a directory where *name* is a link to descriptor *number* of whoever looks."""
-        path = self.scratch + b"/exec.%d" % number
+    def private_directory(self, name: bytes) -> bytes:
+        """A directory of the view's own."""
+        path = self.scratch + b"/" + name
+        os.mkdir(path)
+        return path
+
+    def program_directory(self, target: bytes, name: bytes) -> int:
+        """For exec: a new descriptor of a directory where *name* is a link to *target*."""
+        path = self.programs.setdefault(target, self.scratch + b"/exec.%d" % len(self.programs))
         try:
             self.in_scratch(os.mkdir, path)
             os.chmod(path, 0o755)
         except FileExistsError:
             pass
         try:
-            os.symlink(b"/proc/thread-self/fd/%d" % number, path + b"/" + name)
+            os.symlink(target, path + b"/" + name)
         except FileExistsError:
             pass
         return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

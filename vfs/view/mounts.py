@@ -71,7 +71,7 @@ class MountTable:
         self.detached: list[Mount] = []
         """Taken out by `umount -l` while somebody used them."""
         self.idle = True
-        """No mount, and no use of one: every call is the kernel's."""
+        """There was no mount yet: every call is the kernel's."""
 
     def add(self, mount: Mount) -> None:
         self.mounts.append(mount)
@@ -87,12 +87,6 @@ class MountTable:
         if used:
             self.detached.append(mount)
         self.on = {other.target: other for other in self.mounts}
-        self.idle = not self.mounts and not self.detached
-
-    def release(self, mount: Mount) -> None:
-        """A detached mount is no longer used."""
-        self.detached.remove(mount)
-        self.idle = not self.mounts and not self.detached
 
     def over(self, path: bytes, owner: Mount | None) -> Mount | None:
         """The mount that shows at *path* of *owner* (`None`: of the host)."""

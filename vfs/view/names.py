@@ -102,6 +102,8 @@ class HostNames:
 
     def __init__(self, mounts: MountTable) -> None:
         self.mounts = mounts
+        self.private: dict[bytes, bytes] = {}
+        """Directories of the host in whose place the view has its own."""
         self.directories: dict[bytes, tuple[bytes, float]] = {}
         self.finals: dict[bytes, float] = {}
 
@@ -130,7 +132,8 @@ class HostNames:
         if now > deadline:
             del self.directories[directory]
             return False
-        if name in (b"", b".", b"..") or (canonical + b"/" + name) in self.mounts.on:
+        place = canonical + b"/" + name
+        if name in (b"", b".", b"..") or place in self.mounts.on or place in self.private:
             return False
         if follow and self.finals.get(path, 0.0) < now:
             try:
@@ -296,6 +299,9 @@ class Names:
                         raise Missing(errno.ENOENT, os.strerror(errno.ENOENT)) from None
                 else:
                     child = self.cover((b"" if here == b"/" else here) + b"/" + name)
+                    if child in self.host.private:
+                        here, crossed = self.host.private[child], True
+                        continue
                     proc = proc or child == b"/proc"
                 if isinstance(child, Dentry):
                     # A link at the end of a name is followed where a slash comes after it, whatever the call says.

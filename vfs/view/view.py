@@ -34,6 +34,8 @@ class View:
         self.mounts = MountTable()
         self.tasks = Tasks(files)
         self.names = Names(self.mounts, self.tasks)
+        # Where libmount notes what mountinfo lacks (utab): of what is mounted here the host's shall say nothing.
+        self.names.host.private[b"/run/mount"] = files.private_directory(b"run.mount")
         self.files.users = self.all_held
         self.pids: Callable[[], Iterable[int]] = lambda: ()
         """The processes of the view; set when it has started."""
@@ -68,7 +70,7 @@ class View:
         """Close the detached mounts that nobody uses any more."""
         for mount in list(self.mounts.detached):
             if self.user_of(mount) is None:
-                self.mounts.release(mount)
+                self.mounts.detached.remove(mount)
                 self.shut(mount)
 
     def shut(self, mount: Mount) -> None:

@@ -61,7 +61,8 @@ class Descriptors:
         """Read into the task's memory: *pieces* are (address, length); *offset* `None` uses and moves the file position."""
         placeholder = self.placeholder(call)
         if placeholder is None:
-            return CONTINUE
+            # A process that is no longer dumpable hides its descriptors: this one may be a hole, of which the kernel reads zeros.
+            return -errno.EIO if self.view.files.is_hidden(call.tid) else CONTINUE
         if placeholder.dentry.kind == DIRECTORY:
             fail(errno.EISDIR)
         if any(length >> 63 for _, length in pieces):

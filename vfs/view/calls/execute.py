@@ -6,7 +6,7 @@ the string that it gave, so nothing is written into its memory, and `comm` is ri
 too, it becomes one more descriptor, and a copy of the program names that. All of them close at exec.
 
 A `#!` line the kernel would resolve on the host, so its work is done here: the arguments are built in a fresh page of the task,
-and the task calls execve on the interpreter, which is trapped again.
+and the interpreter is executed in the same way, with the script's name in the directory.
 """
 
 from __future__ import annotations
@@ -87,9 +87,9 @@ class Execute:
             return CONTINUE
         if isinstance(place, Dentry):
             self.check(place)
-        words, virtual = self.interpreters(call, place, self.script_name(call, request))
+        words, virtual, last = self.interpreters(call, place, self.script_name(call, request))
         if len(words) > 1 and (virtual or isinstance(place, Dentry)):
-            return self.script(call, request, words)
+            return self.script(call, request, words, last)
         if isinstance(place, Dentry):
             return self.program(call, request, place)
         return self.on_host(call, request, place) if crossed else CONTINUE
@@ -112,23 +112,31 @@ class Execute:
 
     def program(self, call: Call, request: Request, dentry: Dentry) -> int:
         """Execute a virtual ELF file (or whatever else the kernel knows) from a memfd."""
-        files = self.view.files
-        placeholder = files.placeholder(dentry)
-        if bytes(placeholder.content().read(0, 4)) != ELF and not other_formats():
-            fail(errno.ENOEXEC)  # before the task gets anything that it would keep
-        name = request.name.rstrip(b"/").rpartition(b"/")[2] or dentry.name or b"program"
-        number = self.lend(call, self.with_interpreter(call, placeholder))
-        directory = files.program_directory(number, name)
-        try:
-            at = self.lend(call, directory)
-        finally:
-            os.close(directory)
+        name = basename(request.name) or dentry.name or b"program"
+        directory = self.directory(call, dentry, name)
         with call.stop() as stopped:
             if request.name:
                 address = request.name_address + len(request.name.rstrip(b"/")) - len(name)
             else:
                 address, _ = stopped.scratch(lambda _: name + b"\0")
-            return self.become(stopped, at, address, request.argv, request.envp, 0)
+            return self.become(stopped, directory, address, request.argv, request.envp, 0)
+
+    def directory(self, call: Call, place: Place, name: bytes) -> int:
+        """The task's new descriptor of a directory where *name* leads to a program, virtual or of the host."""
+        files = self.view.files
+        if isinstance(place, bytes):
+            os.stat(place)  # what is missing is told before the task gets anything that it would keep
+            target = place
+        else:
+            placeholder = files.placeholder(place)
+            if bytes(placeholder.content().read(0, 4)) != ELF and not other_formats():
+                fail(errno.ENOEXEC)
+            target = b"/proc/thread-self/fd/%d" % self.lend(call, self.with_interpreter(call, placeholder))
+        directory = files.program_directory(target, name)
+        try:
+            return self.lend(call, directory)
+        finally:
+            os.close(directory)
 
     def lend(self, call: Call, descriptor: int) -> int:
         """Give the task our *descriptor* until it executes; its number there."""
@@ -161,14 +169,14 @@ class Execute:
 
     # ---------------------------------------------------------------- scripts
 
-    def interpreters(self, call: Call, place: Place, name: bytes) -> tuple[list[bytes], bool]:
-        """What the kernel makes of `#!` lines: the words that replace the first argument of a program called *name*, and whether
-        any interpreter is virtual. One word: no script. ELOOP, ENOEXEC, and what finding the interpreter gives."""
+    def interpreters(self, call: Call, place: Place, name: bytes) -> tuple[list[bytes], bool, Place]:
+        """What the kernel makes of `#!` lines: the words that replace the first argument of a program called *name*, whether any
+        interpreter is virtual, and the last one. One word: no script. ELOOP, ENOEXEC, and what finding an interpreter gives."""
         words, virtual = [name], False
         for _ in range(MAX_SCRIPTS + 1):
             head = self.head(place)
             if head[:2] != b"#!":
-                return words, virtual
+                return words, virtual, place
             words[:1] = [*first_line(head), words[0]]
             found = self.view.names.locate(call, AT_FDCWD, words[0])
             if found is None:
@@ -196,21 +204,26 @@ class Execute:
         finally:
             os.close(descriptor)
 
-    def script(self, call: Call, request: Request, words: list[bytes]) -> int:
-        """The task executes words[0] with these words in place of its first argument."""
+    def script(self, call: Call, request: Request, words: list[bytes], interpreter: Place) -> int:
+        """The task executes *interpreter*, under the script's name as the kernel has it, with *words* in place of its first
+        argument."""
         old = [*read_pointers(call.tid, request.argv)[1:], 0]
+        strings = [*words, basename(words[-1])]
+        directory = self.directory(call, interpreter, strings[-1])
 
         def page(address: int) -> bytes:
-            text, pointers, base = b"", [], address + 8 * (len(words) + len(old))
-            for word in words:
+            """argv, and the address of the script's last component."""
+            text, pointers, base = b"", [], address + 8 * (len(strings) + len(old))
+            for string in strings:
                 pointers.append(base + len(text))
-                text += word + b"\0"
-            return struct.pack(f"={len(pointers) + len(old)}Q", *pointers, *old) + text
+                text += string + b"\0"
+            addresses = [*pointers[:-1], *old, pointers[-1]]
+            return struct.pack(f"={len(addresses)}Q", *addresses) + text
 
         with call.stop() as stopped:
             argv, _ = stopped.scratch(page)  # gone with the old image; after vfork the page stays in the parent
-            first = struct.unpack("=Q", call.read(argv, 8))[0]
-            return stopped.again(current().calls["execve"], (first, argv, request.envp))
+            name = struct.unpack("=Q", call.read(argv + 8 * (len(words) + len(old)), 8))[0]
+            return self.become(stopped, directory, name, argv, request.envp, 0)
 
     def script_name(self, call: Call, request: Request) -> bytes:
         """The name that the interpreter opens: as given, or by the directory that it was relative to."""
@@ -227,6 +240,10 @@ class Execute:
         with call.stop() as stopped:
             address, _ = stopped.scratch(lambda _: path + b"\0")
             return self.become(stopped, AT_FDCWD, address, request.argv, request.envp, 0)
+
+
+def basename(name: bytes) -> bytes:
+    return name.rstrip(b"/").rpartition(b"/")[2]
 
 
 def other_formats() -> bool:

@@ -55,19 +55,17 @@ class Opening:
         view = self.view
         if view.mounts.idle:
             return CONTINUE
-        if flags & O_TMPFILE and (not flags & os.O_DIRECTORY or not flags & os.O_ACCMODE):
+        making = bool(flags & os.O_CREAT) and not flags & os.O_PATH
+        temporary = bool(flags & O_TMPFILE) and not flags & os.O_PATH
+        if (making and flags & os.O_DIRECTORY) or (temporary and not (flags & os.O_DIRECTORY and flags & os.O_ACCMODE)):
             return CONTINUE  # EINVAL, says the kernel
         directory = AT_FDCWD if dirfd is None else signed(call.args[dirfd])
         name = call.string(path)
         follow = not (flags & os.O_NOFOLLOW or (flags & os.O_CREAT and flags & os.O_EXCL))
-        if flags & os.O_CREAT and not flags & os.O_PATH and not resolve:
-            # Whether a directory comes out of it, decides what is wrong first.
-            if flags & os.O_DIRECTORY:
-                return CONTINUE  # EINVAL, says the kernel
-            if ends_with_slash(name):
-                parent = view.names.parent(call, directory, name)
-                if parent is not None and (parent.crossed or view.names.entry(parent)):
-                    fail(errno.EISDIR)
+        if making and not resolve and ends_with_slash(name):
+            parent = view.names.parent(call, directory, name)
+            if parent is not None and (parent.crossed or view.names.entry(parent)):
+                fail(errno.EISDIR)
         try:
             if resolve:
                 found = view.names.locate(call, directory, name, follow, resolve)
@@ -82,7 +80,7 @@ class Opening:
             send = redirect if opens_at_once(elsewhere.path) else redirect_unwatched
             return send(view, call, path, dirfd, elsewhere.path)
         except FileNotFoundError:
-            if flags & os.O_CREAT and not flags & os.O_PATH:
+            if making:
                 self.refuse_to_make(call, directory, name, follow)
             raise
         if not isinstance(place, Dentry):
