@@ -31,7 +31,8 @@ CASES = {
     "du": "du -al . | sort -k2; du -abl . | sort -k2; du -s --inodes .",
     "cp -a": "cp -a . $O/copy; cd $O/copy; find . -mindepth 1 -printf '%P %y %m %U %G %s %T@ %n %l\\n' | sort; du -sb .",
     # Its warnings after the listing: at both ends of a pipe their order is anybody's.
-    "tar": "tar --sort=name --xattrs --acls -c . 2>$O/said | tar -tv | tr -s ' '; cat $O/said; tar --sort=name --xattrs -c . 2>$O/said | sha256sum; cat $O/said",
+    "tar": "tar --sort=name --xattrs --acls -c . 2>$O/said | tar -tv | tr -s ' '; cat $O/said;"
+    " tar --sort=name --xattrs -c . 2>$O/said | sha256sum; cat $O/said",
     "sha256sum": "find . -type f -print0 | sort -z | xargs -0 sha256sum",
     "sha256sum, 8 at once": "find . -type f -print0 | sort -z | xargs -0 -P8 -n4 sha256sum | sort -k2",
     "getfattr": "find . -print0 | sort -z | xargs -0 getfattr -h -d -m - 2>&1",
