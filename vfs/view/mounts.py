@@ -68,14 +68,24 @@ class MountTable:
         self.mounts: list[Mount] = []
         self.on: dict[bytes, Mount] = {}
         """The latest mount on each target. `over` tells whether it is what shows."""
+        self.private: dict[bytes, bytes] = {}
+        """Directories of the host in whose place the view has its own."""
+        self.points: set[bytes] = set()
+        """Where the view differs from the host: the keys of both."""
         self.detached: list[Mount] = []
         """Taken out by `umount -l` while somebody used them."""
         self.idle = True
         """There was no mount yet: every call is the kernel's."""
 
+    def replace(self, directory: bytes, private: bytes) -> None:
+        """Show a directory of our own in place of one of the host."""
+        self.private[directory] = private
+        self.points.add(directory)
+
     def add(self, mount: Mount) -> None:
         self.mounts.append(mount)
         self.on[mount.target] = mount
+        self.points.add(mount.target)
         self.idle = False
 
     def remove(self, mount: Mount, used: bool = False) -> None:
@@ -87,6 +97,7 @@ class MountTable:
         if used:
             self.detached.append(mount)
         self.on = {other.target: other for other in self.mounts}
+        self.points = set(self.on) | set(self.private)
 
     def over(self, path: bytes, owner: Mount | None) -> Mount | None:
         """The mount that shows at *path* of *owner* (`None`: of the host)."""

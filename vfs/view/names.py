@@ -102,8 +102,6 @@ class HostNames:
 
     def __init__(self, mounts: MountTable) -> None:
         self.mounts = mounts
-        self.private: dict[bytes, bytes] = {}
-        """Directories of the host in whose place the view has its own."""
         self.directories: dict[bytes, tuple[bytes, float]] = {}
         self.finals: dict[bytes, float] = {}
 
@@ -132,8 +130,7 @@ class HostNames:
         if now > deadline:
             del self.directories[directory]
             return False
-        place = canonical + b"/" + name
-        if name in (b"", b".", b"..") or place in self.mounts.on or place in self.private:
+        if name in (b"", b".", b"..") or (canonical + b"/" + name) in self.mounts.points:
             return False
         if follow and self.finals.get(path, 0.0) < now:
             try:
@@ -190,12 +187,12 @@ class Names:
 
     def search(self, call: Call, dirfd: int, path: bytes, follow: bool = True) -> Place | None:
         """As `find`, but a host path that had to be walked comes back canonical instead of as `None`."""
-        if self.mounts.idle or (self.tasks.roots_differ and self.tasks.has_other_root(call.tid)):
+        if self.tasks.roots_differ and self.tasks.has_other_root(call.tid):
             return None
-        if path[:1] == b"/":
-            base: Place = b"/"
-            full, shown = path, True
-        else:
+        base: Place = b"/"
+        shown = True
+        full = path
+        if path[:1] != b"/":
             start = self.tasks.place(call.tid, dirfd)
             if start is None or not path:
                 return None
@@ -299,8 +296,8 @@ class Names:
                         raise Missing(errno.ENOENT, os.strerror(errno.ENOENT)) from None
                 else:
                     child = self.cover((b"" if here == b"/" else here) + b"/" + name)
-                    if child in self.host.private:
-                        here, crossed = self.host.private[child], True
+                    if child in self.mounts.private:
+                        here, crossed = self.mounts.private[child], True
                         continue
                     proc = proc or child == b"/proc"
                 if isinstance(child, Dentry):

@@ -35,7 +35,7 @@ class View:
         self.tasks = Tasks(files)
         self.names = Names(self.mounts, self.tasks)
         # Where libmount notes what mountinfo lacks (utab): of what is mounted here the host's shall say nothing.
-        self.names.host.private[b"/run/mount"] = files.private_directory(b"run.mount")
+        self.mounts.replace(b"/run/mount", files.private_directory(b"run.mount"))
         self.files.users = self.all_held
         self.pids: Callable[[], Iterable[int]] = lambda: ()
         """The processes of the view; set when it has started."""
