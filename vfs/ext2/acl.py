@@ -7,25 +7,21 @@ from __future__ import annotations
 
 import struct
 
-from vfs.api import damaged
-
-ACCESS = b"system.posix_acl_access"
-DEFAULT = b"system.posix_acl_default"
+from vfs.api import acl, damaged
 
 _VERSION = struct.Struct("<I")
 _SHORT = struct.Struct("<HH")  # tag, permissions
 _LONG = struct.Struct("<HHI")  # with an id
-_STORED, _SHOWN = 1, 2
-_NAMED = (0x02, 0x08)  # user, group
-_UNNAMED = (0x01, 0x04, 0x10, 0x20)  # owner, owning group, mask, others
-_NO_ID = 0xFFFFFFFF
+_STORED = 1
+_NAMED = (acl.USER, acl.GROUP)
+_UNNAMED = (acl.USER_OBJ, acl.GROUP_OBJ, acl.MASK, acl.OTHER)
 
 
 def as_xattr(stored: bytes, where: str) -> bytes:
     """The form for a program. EUCLEAN; *where* names the ACL."""
     if len(stored) < _VERSION.size or _VERSION.unpack_from(stored)[0] != _STORED:
         raise damaged(f"{where}: not of version {_STORED}")
-    shown = [_VERSION.pack(_SHOWN)]
+    shown = [_VERSION.pack(acl.VERSION)]
     position = _VERSION.size
     while position < len(stored):
         if position + _SHORT.size > len(stored):
@@ -37,7 +33,7 @@ def as_xattr(stored: bytes, where: str) -> bytes:
             shown.append(stored[position : position + _LONG.size])
             position += _LONG.size
         elif tag in _UNNAMED:
-            shown.append(_LONG.pack(tag, permissions, _NO_ID))
+            shown.append(_LONG.pack(tag, permissions, acl.NO_ID))
             position += _SHORT.size
         else:
             raise damaged(f"{where}: entry with tag {tag:#x}")

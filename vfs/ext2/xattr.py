@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from vfs.api import damaged, fail
+from vfs.api.acl import ACCESS, DEFAULT
 from vfs.ext2 import acl, layout
 from vfs.ext2.layout import XattrEntry, XattrHeader
 
@@ -25,7 +26,7 @@ _ENTRY_HEAD = 16
 # XattrEntry.name_index -> what the name begins with. 8 (richacl) and 9 (encryption) have no name to a program.
 SYSTEM = 7
 ACL_ACCESS, ACL_DEFAULT = 2, 3
-PREFIXES = {1: b"user.", ACL_ACCESS: acl.ACCESS, ACL_DEFAULT: acl.DEFAULT, 4: b"trusted.", 6: b"security."}
+PREFIXES = {1: b"user.", ACL_ACCESS: ACCESS, ACL_DEFAULT: DEFAULT, 4: b"trusted.", 6: b"security."}
 _WHOLE = (ACL_ACCESS, ACL_DEFAULT)
 MAX_VALUE = 1 << 24
 """EXT4_XATTR_SIZE_MAX."""

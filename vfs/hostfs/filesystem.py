@@ -118,8 +118,7 @@ class HostFilesystem(Filesystem):
 
     @unnamed
     def statfs(self) -> StatFs:
-        found = linux.fstatfs(self.top.fd)
-        return StatFs(*found[:7], name_max=found.name_max, identity=found.identity)
+        return linux.fstatfs(self.top.fd)
 
     def details(self) -> dict[str, str | int]:
         return {"directory": self._source.name, "descriptors kept": len(self._young) + len(self._old)}

@@ -15,7 +15,7 @@ from ctypes import c_char_p, c_int, c_int64, c_size_t, c_ssize_t, c_uint, c_void
 from functools import cache
 from typing import Any, Final, NamedTuple
 
-from vfs.api import Stat, fail
+from vfs.api import Stat, StatFs, fail
 
 AT_FDCWD: Final = -100
 STATX_FLAGS: Final = 0x100 | 0x800 | 0x1000
@@ -172,27 +172,13 @@ def utimens(path: bytes, atime: int | None, mtime: int | None) -> None:
         fail(ctypes.get_errno())
 
 
-class FsFound(NamedTuple):
-    """What fstatfs(2) tells."""
-
-    type: int
-    block_size: int
-    blocks: int
-    free: int
-    available: int
-    files: int
-    files_free: int
-    identity: int
-    name_max: int
-
-
-def fstatfs(descriptor: int) -> FsFound:
-    """fstatfs(2); counts are in units of *block_size*."""
+def fstatfs(descriptor: int) -> StatFs:
+    """fstatfs(2)."""
     answer = _answer
     if _call_fstatfs(descriptor, answer.address):
         fail(ctypes.get_errno())
     kind, size, blocks, free, available, files, files_free, low, high, name_max, fragment, *_ = _statfs.unpack_from(answer.buffer)
-    return FsFound(kind, fragment or size, blocks, free, available, files, files_free, high << 32 | low, name_max)
+    return StatFs(kind, fragment or size, blocks, free, available, files, files_free, name_max, high << 32 | low)
 
 
 def syncfs(descriptor: int) -> None:

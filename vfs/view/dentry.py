@@ -27,6 +27,7 @@ class Dentry:
         self.packed_statx: bytes | None = None
 
     def is_its_own_ancestor(self) -> bool:
+        """Whether this directory is among those above it, as damaged images have it."""
         above = self.parent
         while above is not None:
             if above.node.ino == self.node.ino:

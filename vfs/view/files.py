@@ -34,8 +34,8 @@ from typing import Final
 
 from vfs.api import Handle, fail
 from vfs.view.dentry import DIRECTORY, REGULAR, Dentry
-from vfs.view.kernel.abi import MFD_EXEC
 from vfs.view.kernel.notify import Call
+from vfs.view.memfd import make_memfd
 
 _HARD = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 TOP: Final = 1024 if _HARD == resource.RLIM_INFINITY else min(1024, _HARD)
@@ -182,7 +182,7 @@ class OpenFiles:
                 placeholder.holder = self.make_directory(placeholder.number)
             else:
                 placeholder.size = dentry.stat().size if dentry.kind == REGULAR else 0
-                placeholder.holder = self.make_memfd(placeholder)
+                placeholder.holder = self.make_file(placeholder)
         self.held[placeholder.number] = placeholder
         self.held.move_to_end(placeholder.number)
         if len(self.held) > self.cache_descriptors:
@@ -236,20 +236,18 @@ class OpenFiles:
             pass
         return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
-    def make_memfd(self, placeholder: Placeholder) -> int:
-        name = os.fsdecode(self.name + b"%d" % placeholder.number)
-        try:
-            writer = os.memfd_create(name, os.MFD_CLOEXEC | MFD_EXEC)
-        except OSError:  # before Linux 6.3 the flag is not known, and not needed
-            writer = os.memfd_create(name, os.MFD_CLOEXEC)
-        try:
+    def make_file(self, placeholder: Placeholder) -> int:
+        def fill(writer: int) -> None:
             if 0 < placeholder.size <= self.fill_at_open:
                 self.fill_small(placeholder, writer)
             os.ftruncate(writer, placeholder.size)
             self.dress(writer, placeholder)
-            return os.open(b"/proc/self/fd/%d" % writer, os.O_RDONLY | os.O_CLOEXEC)
-        finally:
-            os.close(writer)
+
+        return make_memfd(self.memfd_name(placeholder), fill)
+
+    def memfd_name(self, placeholder: Placeholder) -> bytes:
+        """What `pattern` knows it by."""
+        return self.name + b"%d" % placeholder.number
 
     def fill_small(self, placeholder: Placeholder, writer: int) -> None:
         """Fill at open. What cannot be read whole stays a hole: reads then tell where it is damaged."""
@@ -344,16 +342,15 @@ class OpenFiles:
         if placeholder.copy >= 0 and placeholder.copy_interpreter == interpreter:
             return placeholder.copy
         size = placeholder.size
-        writer = os.memfd_create(os.fsdecode(self.name + b"%d" % placeholder.number), os.MFD_CLOEXEC)
-        try:
+
+        def fill(writer: int) -> None:
             self.copy_ranges(placeholder.content(), writer, size)
             os.pwrite(writer, interpreter + b"\0", size)
             os.pwrite(writer, struct.pack("<Q", size), header + 8)  # p_offset
             os.pwrite(writer, struct.pack("<QQ", len(interpreter) + 1, len(interpreter) + 1), header + 32)  # p_filesz, p_memsz
             os.fchmod(writer, 0o500)
-            reader = os.open(b"/proc/self/fd/%d" % writer, os.O_RDONLY | os.O_CLOEXEC)
-        finally:
-            os.close(writer)
+
+        reader = make_memfd(self.memfd_name(placeholder), fill)
         if placeholder.copy >= 0:
             os.close(placeholder.copy)
         placeholder.copy, placeholder.copy_interpreter = reader, interpreter

@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from vfs.view.kernel.notify import CONTINUE, Call
+from vfs.view.memfd import make_memfd
 from vfs.view.mounts import Mount
 
 if TYPE_CHECKING:
@@ -74,12 +75,11 @@ def open_table(view: View, call: Call, place: bytes, flags: int) -> int:
     if match is None or flags & (os.O_ACCMODE | os.O_PATH | os.O_DIRECTORY):
         return CONTINUE
     text = table_text(view, place, match[2])
-    writer = os.memfd_create(os.fsdecode(match[2]), os.MFD_CLOEXEC)
-    try:
+
+    def fill(writer: int) -> None:
         os.pwrite(writer, text, 0)
-        reader = os.open(b"/proc/self/fd/%d" % writer, os.O_RDONLY | os.O_CLOEXEC)
-    finally:
-        os.close(writer)
+
+    reader = make_memfd(match[2], fill)
     try:
         return call.add_fd(reader, None, bool(flags & os.O_CLOEXEC))
     finally:

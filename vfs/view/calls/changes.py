@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from vfs.view.calls.names import named, opened, read_only, redirect, redirected, unless
@@ -99,22 +100,28 @@ class Changes:
 
     # ---------------------------------------------------------------- one entry
 
-    def make(self, dirfd: int | None, path: int, directory: bool = False, link: bool = False) -> Handler:
-        """A call that makes one entry: a *directory*, a symbolic *link*, or another."""
+    def entry(self, dirfd: int | None, path: int, decide: Callable[[Call, Parent], int]) -> Handler:
+        """A handler for a call on one entry, which *decide* answers."""
 
         def handler(call: Call) -> int:
             if self.view.mounts.idle:
                 return CONTINUE
             parent = self.parent(call, dirfd, path)
-            if parent is None:
-                return CONTINUE
+            return CONTINUE if parent is None else decide(call, parent)
+
+        return handler
+
+    def make(self, dirfd: int | None, path: int, directory: bool = False, link: bool = False) -> Handler:
+        """A call that makes one entry: a *directory*, a symbolic *link*, or another."""
+
+        def decide(call: Call, parent: Parent) -> int:
             if link and not call.string(0):
                 return CONTINUE  # ENOENT, says the kernel
             if link:
                 self.view.names.host.forget()
             return self.refuse(parent, directory) or self.on_host(call, parent, path, dirfd)
 
-        return handler
+        return self.entry(dirfd, path, decide)
 
     def refuse(self, parent: Parent, directory: bool) -> int:
         """What is wrong with making a new entry there; 0: nothing that we know of, it is on the host."""
@@ -140,12 +147,7 @@ class Changes:
     def remove(self, dirfd: int | None, path: int, directory: bool) -> Handler:
         """A call that removes one entry."""
 
-        def handler(call: Call) -> int:
-            if self.view.mounts.idle:
-                return CONTINUE
-            parent = self.parent(call, dirfd, path)
-            if parent is None:
-                return CONTINUE
+        def decide(call: Call, parent: Parent) -> int:
             if isinstance(parent.place, bytes):
                 point = self.view.names.entry(parent)
                 if point:
@@ -155,7 +157,7 @@ class Changes:
                 return -(errno.EISDIR if not directory else errno.EINVAL if parent.name == b"." else errno.ENOTEMPTY)
             return -errno.EROFS
 
-        return handler
+        return self.entry(dirfd, path, decide)
 
     # ---------------------------------------------------------------- two names
 

@@ -11,6 +11,7 @@ from vfs.view.dentry import Dentry
 from vfs.view.kernel.abi import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW
 from vfs.view.kernel.notify import CONTINUE, Call
 from vfs.view.kernel.structs import signed
+from vfs.view.kernel.trace import Stopped
 from vfs.view.names import Elsewhere
 
 if TYPE_CHECKING:
@@ -81,23 +82,19 @@ def is_empty(call: Call, address: int) -> bool:
     return address == 0 or call.read(address, 1) == b"\0"
 
 
+Renamed = Mapping[int, tuple[int | None, bytes]]
+"""The number of a name's argument -> the number of its dirfd's, and the host's name."""
+
+
 def redirect(view: View, call: Call, path: int, dirfd: int | None, host: bytes) -> int:
     """Run the call with the host's name in place of its own."""
     return redirected(view, call, list(call.args), {path: (dirfd, host)})
 
 
-def redirected(view: View, call: Call, arguments: list[int], names: Mapping[int, tuple[int | None, bytes]]) -> int:
-    """Run the call with other *arguments* and the host's *names*: number of the name's argument -> (that of its dirfd, name)."""
-    text = b"".join(name + b"\0" for _, name in names.values())
+def redirected(view: View, call: Call, arguments: list[int], names: Renamed) -> int:
+    """Run the call with other *arguments* and the host's *names*."""
     with call.stop() as stopped:
-        address, size = stopped.scratch(lambda _: text)
-        arguments[5:] = [view.table.filter.cookie]
-        at = address
-        for path, (dirfd, name) in names.items():
-            arguments[path] = at
-            at += len(name) + 1
-            if dirfd is not None:
-                arguments[dirfd] = AT_FDCWD
+        address, size = give_names(view, stopped, arguments, names)
         result = stopped.syscall(call.name, *arguments)
         stopped.syscall("munmap", address, size)
         return stopped.finish(result)
@@ -106,13 +103,25 @@ def redirected(view: View, call: Call, arguments: list[int], names: Mapping[int,
 def redirect_unwatched(view: View, call: Call, path: int, dirfd: int | None, host: bytes) -> int:
     """As `redirect`, for a call that may wait for long (opening a fifo): the task makes it alone, and keeps the page with the
     name."""
+    arguments = list(call.args)
     with call.stop() as stopped:
-        address, _ = stopped.scratch(lambda _: host + b"\0")
-        arguments = [*call.args[:5], view.table.filter.cookie]
-        arguments[path] = address
+        give_names(view, stopped, arguments, {path: (dirfd, host)})
+        return stopped.again(call.nr, arguments)
+
+
+def give_names(view: View, stopped: Stopped, arguments: list[int], names: Renamed) -> tuple[int, int]:
+    """Put the names into new memory of the task, and the *arguments* in order for a call that is not trapped: address and size
+    of that memory."""
+    text = b"".join(name + b"\0" for _, name in names.values())
+    address, size = stopped.scratch(lambda _: text)
+    arguments[5:] = [view.table.filter.cookie]
+    at = address
+    for path, (dirfd, name) in names.items():
+        arguments[path] = at
+        at += len(name) + 1
         if dirfd is not None:
             arguments[dirfd] = AT_FDCWD
-        return stopped.again(call.nr, arguments)
+    return address, size
 
 
 def refuse(number: int) -> Action:
