@@ -284,3 +284,25 @@ print(len(os.pread(fd, 10_000_000, 0)), os.pread(fd, 8, 800_000))
 """
     out = shown('mount -t umfuseext2 -o ro "$2" "$3"; python3 -c "$1" "$3"', program, disk, place)
     assert out == "0 []\n3200000 b'content '\n"
+
+
+def test_nor_when_its_supervisor_is_killed(tmp_path: Path) -> None:
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen([UMVIEW, "sh", "-c", "echo ready; sleep 60"], env=environment, stdout=subprocess.PIPE) as front:
+        assert front.stdout is not None and front.stdout.readline() == b"ready\n"
+        assert os.listdir(tmp_path) != []
+        (supervisor,) = Path(f"/proc/{front.pid}/task/{front.pid}/children").read_text().split()
+        os.kill(int(supervisor), signal.SIGKILL)
+        assert front.wait(20) != 0
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_mount_that_fails_late_leaves_the_image_free(tmp_path: Path, place: Path) -> None:
+    broken = tmp_path / "broken.img"
+    with broken.open("wb") as file:
+        file.truncate(2 << 20)
+    subprocess.run(["mke2fs", "-q", "-t", "ext2", broken], check=True, timeout=30)
+    subprocess.run(["debugfs", "-w", "-R", "sif <2> mode 0100644", broken], check=True, timeout=30, capture_output=True)
+    done = view('mount -t umfuseext2 -o ro "$1" "$2"; flock -n -x "$1" echo free', broken, place)
+    assert "the root is no directory" in done.stderr
+    assert done.stdout == "free\n"

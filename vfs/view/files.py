@@ -316,6 +316,9 @@ class OpenFiles:
             return
         descriptor = call.get_fd(number)
         try:
+            # Another thread may have put something else at that number since we looked: what we fill, we also write and chmod.
+            if self.of_link(os.readlink(b"/proc/self/fd/%d" % descriptor)) is not placeholder:
+                return
             theirs, ours = os.fstat(descriptor), os.fstat(placeholder.holder) if placeholder.holder >= 0 else None
             if ours is not None and theirs.st_ino == ours.st_ino:
                 self.fill(placeholder)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from vfs.api import Filesystem, MountOptions, fail, message, parse_all, registry, unsupported
@@ -89,22 +90,19 @@ class Mounting:
         common.nosuid = common.nosuid or bool(flags & MS_NOSUID)
         common.nodev = common.nodev or bool(flags & MS_NODEV)
         common.noexec = common.noexec or bool(flags & MS_NOEXEC)
-        opened, uses = self.open_source(call, source, writable=options.rw or options.rw_plus)
-        try:
-            filesystem = module.mount(opened, options)
-            if not isinstance(filesystem, Filesystem):
-                filesystem.close()
-                raise unsupported("devices cannot be mounted yet")
-        except BaseException:
+        with ExitStack() as undo:
+            opened, uses = self.open_source(call, source, writable=options.rw or options.rw_plus)
             if isinstance(opened, Storage):
-                opened.close()
-            raise
-        mount = Mount(filesystem, kind, source, path, view.names.above(target), common, uses)
-        mount.root = Dentry(mount, None, os.path.basename(path), path, filesystem.root)
-        covers_directory = target.kind == DIRECTORY if isinstance(target, Dentry) else os.path.isdir(target)
-        if covers_directory != (mount.root.kind == DIRECTORY):
-            filesystem.close()
-            fail(errno.ENOTDIR, "a directory can only be mounted on a directory, a file on a file")
+                undo.enter_context(opened)
+            filesystem = undo.enter_context(module.mount(opened, options))
+            if not isinstance(filesystem, Filesystem):
+                raise unsupported("devices cannot be mounted yet")
+            mount = Mount(filesystem, kind, source, path, view.names.above(target), common, uses)
+            mount.root = Dentry(mount, None, os.path.basename(path), path, filesystem.root)
+            covers_directory = target.kind == DIRECTORY if isinstance(target, Dentry) else os.path.isdir(target)
+            if covers_directory != (mount.root.kind == DIRECTORY):
+                fail(errno.ENOTDIR, "a directory can only be mounted on a directory, a file on a file")
+            undo.pop_all()
         view.mounts.add(mount)
         view.names.forget()
         view.log(f"mounted {os.fsdecode(source)} on {os.fsdecode(path)} type {kind}")

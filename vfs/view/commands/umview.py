@@ -60,7 +60,7 @@ def run(command: list[str], debug: bool = False, files: OpenFiles | None = None)
 
     view = View(files or OpenFiles(), debug)
     try:
-        tree = start.launch(view.table.filter, command)
+        tree = start.launch(view.table.filter, command, cleanup=view.close)
         view.pids = lambda: descendants(tree.guardian)
         loop.serve(tree.listener, loop.table(view.table.handlers), view.report)
         return tree.wait()
