@@ -1,125 +1,15 @@
-"""View: one process tree's idea of the world, and the table of calls that present it."""
+"""View: what one process tree sees: its mounts, and the names that follow from them."""
 
 from __future__ import annotations
 
-import errno
-import os
-import re
-import traceback
-from collections.abc import Callable, Iterable
-
-from vfs.api import message
-from vfs.view.calls import changes, descriptors, directories, execute, identity, opening, paths, sockets, watches
-from vfs.view.calls import mount as mounting
-from vfs.view.calls.table import CallTable
-from vfs.view.files import OpenFiles
-from vfs.view.kernel.notify import Call
-from vfs.view.messages import tell
-from vfs.view.mounts import Mount, MountTable
+from vfs.view.mounts import MountTable
 from vfs.view.names import Names
 from vfs.view.tasks import Tasks
 
-SUBJECTS = (paths, opening, descriptors, directories, execute, changes, mounting, identity, sockets, watches)
-
-UNSEEN = ("io_uring_setup", "io_uring_enter", "io_uring_register", "io_setup", "io_submit")
-"""Calls by which the kernel would read virtual descriptors without us: libraries fall back when they do not exist."""
-
 
 class View:
-    """All state of one view. *debug* logs to standard error."""
+    """One view. A supervisor serves several: those that were started inside another."""
 
-    def __init__(self, files: OpenFiles, debug: bool = False) -> None:
-        self.debug = debug
-        self.files = files
-        self.mounts = MountTable()
-        self.tasks = Tasks(files)
-        self.names = Names(self.mounts, self.tasks)
-        # Where libmount notes what mountinfo lacks (utab): of what is mounted here the host's shall say nothing.
-        self.mounts.replace(b"/run/mount", files.private_directory(b"run.mount"))
-        self.files.users = self.all_held
-        self.pids: Callable[[], Iterable[int]] = lambda: ()
-        """The processes of the view; set when it has started."""
-        self.table = CallTable()
-        for subject in SUBJECTS:
-            subject.install(self.table, self)
-        self.table.filter.refuse(errno.ENOSYS, *UNSEEN)
-
-    def log(self, line: str) -> None:
-        if self.debug:
-            self.say(line)
-
-    def say(self, line: str) -> None:
-        """One line on our standard error."""
-        tell(2, f"umview[{os.getpid()}]: {line}\n")
-
-    def report(self, call: Call, error: Exception) -> None:
-        """A handler's mistake: one line, and with debug where it happened."""
-        self.say(f"{call.name} of process {call.tid}: {type(error).__name__}: {error}")
-        if self.debug:
-            self.say("".join(traceback.format_exception(error)))
-
-    def detach(self, mount: Mount) -> None:
-        """Take a mount out of the view. Its file system is closed when nothing has it open any more."""
-        used = self.user_of(mount) is not None
-        self.mounts.remove(mount, used)
-        self.names.forget()
-        if not used:
-            self.shut(mount)
-
-    def release(self) -> None:
-        """Close the detached mounts that nobody uses any more."""
-        for mount in list(self.mounts.detached):
-            if self.user_of(mount) is None:
-                self.mounts.detached.remove(mount)
-                self.shut(mount)
-
-    def shut(self, mount: Mount) -> None:
-        """Close the file system of a mount that is out of the table. What a module does wrong there is told, no more."""
-        self.files.forget_mount(mount.id)
-        try:
-            mount.filesystem.close()
-        except Exception as error:
-            self.say(f"{os.fsdecode(mount.target)}: {message(error) if isinstance(error, OSError) else repr(error)}")
-
-    def user_of(self, mount: Mount) -> int | None:
-        """A process that has something of the mount open, as its cwd, mapped or running."""
-        ours = {placeholder.number for placeholder in self.files.of_mount(mount.id)}
-        if not ours:
-            return None
-        for pid in self.pids():
-            for text in self.held_by(pid):
-                placeholder = self.files.of_link(text)
-                if placeholder is not None and placeholder.number in ours:
-                    return pid
-        return None
-
-    def all_held(self) -> Iterable[bytes]:
-        """The names of all that the view's processes hold."""
-        for pid in self.pids():
-            yield from self.held_by(pid)
-
-    def held_by(self, pid: int) -> Iterable[bytes]:
-        """The names of all that a process holds: cwd, program, descriptors, mappings."""
-        base = b"/proc/%d/" % pid
-        for name in (b"cwd", b"exe"):
-            try:
-                yield os.readlink(base + name)
-            except OSError:
-                pass
-        try:
-            for number in os.listdir(base + b"fd"):
-                try:
-                    yield os.readlink(base + b"fd/" + number)
-                except OSError:
-                    pass
-            with open(base + b"maps", "rb") as maps:
-                yield from set(re.findall(rb"/memfd:.*", maps.read()))
-        except OSError:
-            pass
-
-    def close(self) -> None:
-        """The tree has ended: close all mounts, the latest first."""
-        mounts, self.mounts = self.mounts, MountTable()
-        for mount in [*reversed(mounts.mounts), *mounts.detached]:
-            self.shut(mount)
-        self.files.close()
+    def __init__(self, mounts: MountTable, tasks: Tasks) -> None:
+        self.mounts = mounts
+        self.names = Names(mounts, tasks)

@@ -30,7 +30,7 @@ from vfs.view.kernel.structs import signed, signed64
 from vfs.view.names import Parent, mount_of
 
 if TYPE_CHECKING:
-    from vfs.view.view import View
+    from vfs.view.supervisor import Supervisor
 
 # call -> the argument numbers of its dirfd (None: the cwd) and its path; for two names, both pairs.
 One = dict[str, tuple[int | None, int]]
@@ -46,19 +46,19 @@ RENAMING: Two = {"rename": (None, 0, None, 1, None), "renameat": (0, 1, 2, 3, No
 DOTS = (b".", b"..")
 
 
-def install(table: CallTable, view: View) -> None:
+def install(table: CallTable, supervisor: Supervisor) -> None:
     for name, (dirfd, path) in FOLLOWING.items():
-        table.always(named(view, read_only, path, dirfd), name)
+        table.always(named(supervisor, read_only, path, dirfd), name)
     for name, (dirfd, path) in NOT_FOLLOWING.items():
-        table.always(named(view, read_only, path, dirfd, follow=False), name)
+        table.always(named(supervisor, read_only, path, dirfd, follow=False), name)
     for name, (dirfd, path, flags) in WITH_FLAGS.items():
-        table.always(named(view, read_only, path, dirfd, flags=flags), name)
-    table.always(unless(lambda call: signed64(call.args[1]) < 0, named(view, truncate)), "truncate")
-    table.always(unless(bad_attribute, named(view, read_only)), "setxattr")
-    table.always(unless(bad_attribute, named(view, read_only, follow=False)), "lsetxattr")
-    calls = Changes(view)
+        table.always(named(supervisor, read_only, path, dirfd, flags=flags), name)
+    table.always(unless(lambda call: signed64(call.args[1]) < 0, named(supervisor, truncate)), "truncate")
+    table.always(unless(bad_attribute, named(supervisor, read_only)), "setxattr")
+    table.always(unless(bad_attribute, named(supervisor, read_only, follow=False)), "lsetxattr")
+    calls = Changes(supervisor)
     table.always(calls.unnamed(table.handlers["utimensat"]), "utimensat")
-    table.always(calls.unnamed(named(view, read_only, 1, 0)), "futimesat")
+    table.always(calls.unnamed(named(supervisor, read_only, 1, 0)), "futimesat")
     table.always(calls.remove(None, 0, directory=False), "unlink")
     table.always(calls.remove(None, 0, directory=True), "rmdir")
     table.always(calls.unlinkat, "unlinkat")
@@ -84,18 +84,18 @@ def truncate(call: Call, dentry: Dentry) -> int:
 
 
 class Changes:
-    def __init__(self, view: View) -> None:
-        self.view = view
+    def __init__(self, supervisor: Supervisor) -> None:
+        self.supervisor = supervisor
         self.remove_directory = self.remove(0, 1, directory=True)
         self.remove_file = self.remove(0, 1, directory=False)
 
     def parent(self, call: Call, dirfd: int | None, path: int) -> Parent | None:
         directory = AT_FDCWD if dirfd is None else signed(call.args[dirfd])
-        return self.view.names.parent(call, directory, call.string(path))
+        return self.supervisor.view.names.parent(call, directory, call.string(path))
 
     def unnamed(self, handler: Handler) -> Handler:
         """utimensat and futimesat change the descriptor itself where the name is null."""
-        by_descriptor = opened(self.view, read_only)
+        by_descriptor = opened(self.supervisor, read_only)
         return lambda call: handler(call) if call.args[1] or signed(call.args[0]) == AT_FDCWD else by_descriptor(call)
 
     # ---------------------------------------------------------------- one entry
@@ -104,7 +104,7 @@ class Changes:
         """A handler for a call on one entry, which *decide* answers."""
 
         def handler(call: Call) -> int:
-            if self.view.mounts.idle:
+            if self.supervisor.view.mounts.idle:
                 return CONTINUE
             parent = self.parent(call, dirfd, path)
             return CONTINUE if parent is None else decide(call, parent)
@@ -118,14 +118,14 @@ class Changes:
             if link and not call.string(0):
                 return CONTINUE  # ENOENT, says the kernel
             if link:
-                self.view.names.host.forget()
+                self.supervisor.view.names.host.forget()
             return self.refuse(parent, directory) or self.on_host(call, parent, path, dirfd)
 
         return self.entry(dirfd, path, decide)
 
     def refuse(self, parent: Parent, directory: bool) -> int:
         """What is wrong with making a new entry there; 0: nothing that we know of, it is on the host."""
-        names = self.view.names
+        names = self.supervisor.view.names
         if isinstance(parent.place, bytes):
             return -errno.EEXIST if names.entry(parent) else 0
         if parent.name in DOTS or names.entry(parent):
@@ -136,7 +136,7 @@ class Changes:
         """The kernel does it, under the host's name when its own name leads through a mount."""
         if not parent.crossed:
             return CONTINUE
-        return redirect(self.view, call, path, dirfd, parent.path + parent.slashes)
+        return redirect(self.supervisor, call, path, dirfd, parent.path + parent.slashes)
 
     def unlinkat(self, call: Call) -> int:
         flags = call.args[2] & 0xFFFFFFFF
@@ -149,7 +149,7 @@ class Changes:
 
         def decide(call: Call, parent: Parent) -> int:
             if isinstance(parent.place, bytes):
-                point = self.view.names.entry(parent)
+                point = self.supervisor.view.names.entry(parent)
                 if point:
                     return -(errno.EISDIR if point.kind == DIRECTORY and not directory else errno.EBUSY)
                 return self.on_host(call, parent, path, dirfd)
@@ -162,20 +162,20 @@ class Changes:
     # ---------------------------------------------------------------- two names
 
     def link(self, old_dirfd: int | None, old: int, new_dirfd: int | None, new: int, flags: int | None) -> Handler:
-        view = self.view
+        supervisor = self.supervisor
 
         def handler(call: Call) -> int:
             given = call.args[flags] & 0xFFFFFFFF if flags is not None else 0
-            if view.mounts.idle or given & ~(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH):
+            if supervisor.view.mounts.idle or given & ~(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH):
                 return CONTINUE
             start, name = AT_FDCWD if old_dirfd is None else signed(call.args[old_dirfd]), call.string(old)
             source: Place | None
             if not name and not given & AT_EMPTY_PATH:
                 return CONTINUE  # ENOENT, says the kernel
             if not name:
-                source, crossed = view.tasks.place(call.tid, start), False
+                source, crossed = supervisor.tasks.place(call.tid, start), False
             else:
-                found = view.names.locate(call, start, name, bool(given & AT_SYMLINK_FOLLOW))
+                found = supervisor.view.names.locate(call, start, name, bool(given & AT_SYMLINK_FOLLOW))
                 source, crossed = (found.place, found.crossed) if found else (None, False)
             target = self.parent(call, new_dirfd, new)
             if target is None:
@@ -185,21 +185,21 @@ class Changes:
                 return -errno.ENOENT
             if number or isinstance(source, Dentry):
                 return number or -errno.EXDEV
-            view.names.host.forget()
+            supervisor.view.names.host.forget()
             if not (crossed or target.crossed) or not name or source is None:
                 return self.on_host(call, target, new, new_dirfd)
             both = {old: (old_dirfd, source), new: (new_dirfd, target.path + target.slashes)}
-            return redirected(view, call, list(call.args), both)
+            return redirected(supervisor, call, list(call.args), both)
 
         return handler
 
     def rename(self, old_dirfd: int | None, old: int, new_dirfd: int | None, new: int, flags: int | None) -> Handler:
-        view = self.view
+        supervisor = self.supervisor
 
         def handler(call: Call) -> int:
             given = call.args[flags] & 0xFFFFFFFF if flags is not None else 0
             odd = given & ~7 or (given & RENAME_EXCHANGE and given != RENAME_EXCHANGE)
-            if view.mounts.idle or odd:
+            if supervisor.view.mounts.idle or odd:
                 return CONTINUE
             source, target = self.parent(call, old_dirfd, old), self.parent(call, new_dirfd, new)
             if source is None or target is None:
@@ -213,12 +213,12 @@ class Changes:
                     return -(errno.EEXIST if given & RENAME_NOREPLACE else errno.EBUSY)
                 return -errno.EROFS
             # On the host. Mount points are known by their paths: what lies above one keeps its name.
-            if view.mounts.below(source.path) or view.mounts.below(target.path):
+            if supervisor.view.mounts.below(source.path) or supervisor.view.mounts.below(target.path):
                 return -errno.EBUSY
-            view.names.host.forget()
+            supervisor.view.names.host.forget()
             if not (source.crossed or target.crossed):
                 return CONTINUE
             both = {old: (old_dirfd, source.path + source.slashes), new: (new_dirfd, target.path + target.slashes)}
-            return redirected(view, call, list(call.args), both)
+            return redirected(supervisor, call, list(call.args), both)
 
         return handler

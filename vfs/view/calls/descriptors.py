@@ -20,11 +20,11 @@ from vfs.view.kernel.notify import CONTINUE, Call
 from vfs.view.kernel.structs import signed, signed64
 
 if TYPE_CHECKING:
-    from vfs.view.view import View
+    from vfs.view.supervisor import Supervisor
 
 
-def install(table: CallTable, view: View) -> None:
-    calls = Descriptors(view)
+def install(table: CallTable, supervisor: Supervisor) -> None:
+    calls = Descriptors(supervisor)
     table.descriptors(calls.read, LAZY, "read")
     table.descriptors(calls.pread64, LAZY, "pread64")
     table.descriptors(calls.readv, LAZY, "readv")
@@ -38,22 +38,22 @@ def install(table: CallTable, view: View) -> None:
     table.filter.trap_fcntl((fcntl.F_DUPFD, fcntl.F_DUPFD_CLOEXEC), READY)
     table.descriptors(calls.duplicate_to, READY, "dup2", "dup3")
 
-    largest = view.files.cache_bytes
+    largest = supervisor.files.cache_bytes
     table.descriptors(calls.show(0, largest), LAZY, "splice")
     table.descriptors(calls.show(1, largest), LAZY, "sendfile", argument=1)
     table.descriptors(calls.copy_range, LAZY, "copy_file_range")
     table.handle(calls.show(4), "mmap")
     table.filter.trap_mmap(LAZY)
 
-    table.descriptors(opened(view, read_only), READY, "fchmod", "fchown", "fsetxattr", "fremovexattr")
+    table.descriptors(opened(supervisor, read_only), READY, "fchmod", "fchown", "fsetxattr", "fremovexattr")
 
 
 class Descriptors:
-    def __init__(self, view: View) -> None:
-        self.view = view
+    def __init__(self, supervisor: Supervisor) -> None:
+        self.supervisor = supervisor
 
     def placeholder(self, call: Call, argument: int = 0) -> Placeholder | None:
-        return self.view.files.of_descriptor(call.tid, signed(call.args[argument]))
+        return self.supervisor.files.of_descriptor(call.tid, signed(call.args[argument]))
 
     # ---------------------------------------------------------------- reading
 
@@ -62,7 +62,7 @@ class Descriptors:
         placeholder = self.placeholder(call)
         if placeholder is None:
             # A process that is no longer dumpable hides its descriptors: this one may be a hole, of which the kernel reads zeros.
-            return -errno.EIO if self.view.files.is_hidden(call.tid) else CONTINUE
+            return -errno.EIO if self.supervisor.files.is_hidden(call.tid) else CONTINUE
         if placeholder.dentry.kind == DIRECTORY:
             fail(errno.EISDIR)
         if any(length >> 63 for _, length in pieces):
@@ -162,7 +162,7 @@ class Descriptors:
             return CONTINUE  # EINVAL, says the kernel of such a number
         descriptor = call.get_fd(call.args[0])
         try:
-            return self.view.files.give(call, placeholder, descriptor, cloexec, least=least)
+            return self.supervisor.files.give(call, placeholder, descriptor, cloexec, least=least)
         finally:
             os.close(descriptor)
 
@@ -172,8 +172,8 @@ class Descriptors:
         if placeholder is None:
             return CONTINUE
         if placeholder.dentry.kind == DIRECTORY:
-            self.view.files.low_directories = True
-        self.view.files.fill_descriptor(call, call.args[0], placeholder)
+            self.supervisor.files.low_directories = True
+        self.supervisor.files.fill_descriptor(call, call.args[0], placeholder)
         return CONTINUE
 
     # ---------------------------------------------------------------- the kernel reads
@@ -193,7 +193,7 @@ class Descriptors:
             if placeholder is not None:
                 if most and placeholder.size > most:
                     return -errno.EINVAL
-                self.view.files.fill_descriptor(call, signed(call.args[argument]), placeholder)
+                self.supervisor.files.fill_descriptor(call, signed(call.args[argument]), placeholder)
             return CONTINUE
 
         return handler

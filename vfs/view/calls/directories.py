@@ -18,18 +18,18 @@ from vfs.view.kernel.structs import signed
 from vfs.view.names import Elsewhere
 
 if TYPE_CHECKING:
-    from vfs.view.view import View
+    from vfs.view.supervisor import Supervisor
 
 # The file position of a directory: 0 before ".", 1 before "..", then the module's cookie of the next entry plus FIRST.
 DOT, DOT_DOT, FIRST = 0, 1, 2
 LARGEST_READ = 1 << 20
 
 
-def install(table: CallTable, view: View) -> None:
-    calls = Directories(view)
+def install(table: CallTable, supervisor: Supervisor) -> None:
+    calls = Directories(supervisor)
     # Any number: a directory may have been dup2'ed to a low one.
     table.always(calls.getdents64, "getdents64")
-    table.always(named(view, calls.chdir), "chdir")
+    table.always(named(supervisor, calls.chdir), "chdir")
     table.always(calls.getcwd, "getcwd")
     table.always(calls.chroot, "chroot")
     table.always(calls.pivot_root, "pivot_root")
@@ -37,12 +37,12 @@ def install(table: CallTable, view: View) -> None:
 
 
 class Directories:
-    def __init__(self, view: View) -> None:
-        self.view = view
+    def __init__(self, supervisor: Supervisor) -> None:
+        self.supervisor = supervisor
 
     def getdents64(self, call: Call) -> int:
         number = signed(call.args[0])
-        files = self.view.files
+        files = self.supervisor.files
         if number < READY and not files.low_directories:
             return CONTINUE
         placeholder = files.of_descriptor(call.tid, number)
@@ -67,7 +67,7 @@ class Directories:
         used = 0
         pack = structs.pack_dirent64
         if position <= DOT_DOT:
-            above = self.view.names.above(dentry)
+            above = self.supervisor.view.names.above(dentry)
             ino_above = above.node.ino if isinstance(above, Dentry) else os.lstat(above).st_ino
             for name, ino, at in ((b".", dentry.node.ino, DOT), (b"..", ino_above, DOT_DOT)):
                 if at < position:
@@ -96,7 +96,7 @@ class Directories:
         """The kernel's idea of the cwd becomes the placeholder: what fchdir does with its descriptor."""
         if dentry.kind != DIRECTORY:
             fail(errno.ENOTDIR)
-        files = self.view.files
+        files = self.supervisor.files
         placeholder = files.placeholder(dentry)
         number = files.give(call, placeholder, placeholder.holder, True, answer=False)
         with call.stop() as stopped:
@@ -105,7 +105,7 @@ class Directories:
             return stopped.finish(result)
 
     def getcwd(self, call: Call) -> int:
-        place = None if self.view.mounts.idle else self.view.tasks.place(call.tid, AT_FDCWD)
+        place = None if self.supervisor.view.mounts.idle else self.supervisor.tasks.place(call.tid, AT_FDCWD)
         if not isinstance(place, Dentry):
             return CONTINUE
         if len(place.path) >= call.args[1]:
@@ -116,14 +116,14 @@ class Directories:
     def chroot(self, call: Call) -> int:
         """Into a mount: refused. On the host: the kernel's affair, and from then on tasks may have other roots."""
         try:
-            if self.view.names.find(call, AT_FDCWD, call.string(0)) is not None:
+            if self.supervisor.view.names.find(call, AT_FDCWD, call.string(0)) is not None:
                 fail(errno.EPERM)
         except Elsewhere as elsewhere:
-            self.view.tasks.roots_differ = True
-            return redirect(self.view, call, 0, None, elsewhere.path)
-        self.view.tasks.roots_differ = True
+            self.supervisor.tasks.roots_differ = True
+            return redirect(self.supervisor, call, 0, None, elsewhere.path)
+        self.supervisor.tasks.roots_differ = True
         return CONTINUE
 
     def pivot_root(self, call: Call) -> int:
-        self.view.tasks.pivots(call.tid)
+        self.supervisor.tasks.pivots(call.tid)
         return CONTINUE

@@ -33,7 +33,7 @@ from vfs.view.kernel.trace import Stopped
 from vfs.view.names import Elsewhere
 
 if TYPE_CHECKING:
-    from vfs.view.view import View
+    from vfs.view.supervisor import Supervisor
 
 HEAD = 256
 """How much of a file the kernel looks at to tell its format (BINPRM_BUF_SIZE)."""
@@ -52,8 +52,8 @@ class Request(NamedTuple):
     name: bytes
 
 
-def install(table: CallTable, view: View) -> None:
-    calls = Execute(view)
+def install(table: CallTable, supervisor: Supervisor) -> None:
+    calls = Execute(supervisor)
     table.always(lambda call: calls.execute(call, AT_FDCWD, call.args[0], call.args[1], call.args[2], 0), "execve")
     table.always(
         lambda call: calls.execute(call, signed(call.args[0]), call.args[1], call.args[2], call.args[3], call.args[4]), "execveat"
@@ -61,24 +61,24 @@ def install(table: CallTable, view: View) -> None:
 
 
 class Execute:
-    def __init__(self, view: View) -> None:
-        self.view = view
+    def __init__(self, supervisor: Supervisor) -> None:
+        self.supervisor = supervisor
 
     def execute(self, call: Call, dirfd: int, name_address: int, argv: int, envp: int, flags: int) -> int:
-        view = self.view
-        if view.mounts.idle or flags & 0xFFFFFFFF & ~(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW):
+        supervisor = self.supervisor
+        if supervisor.view.mounts.idle or flags & 0xFFFFFFFF & ~(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW):
             return CONTINUE
         crossed = False
         if flags & AT_EMPTY_PATH and is_empty(call, name_address):
             request = Request(dirfd, name_address, argv, envp, b"")
-            place = view.tasks.place(call.tid, dirfd)
+            place = supervisor.tasks.place(call.tid, dirfd)
             if not isinstance(place, Dentry):
                 return CONTINUE
         else:
             name = read_string(call.tid, name_address)
             request = Request(dirfd, name_address, argv, envp, name)
             try:
-                place = view.names.search(call, dirfd, name, not flags & AT_SYMLINK_NOFOLLOW)
+                place = supervisor.view.names.search(call, dirfd, name, not flags & AT_SYMLINK_NOFOLLOW)
             except Elsewhere as elsewhere:
                 place, crossed = elsewhere.path, True
             if place is None:
@@ -105,7 +105,7 @@ class Execute:
         """The path of a name that stays on the host."""
         if name[:1] == b"/":
             return name
-        place = self.view.tasks.place(call.tid, dirfd)
+        place = self.supervisor.tasks.place(call.tid, dirfd)
         return place + b"/" + name if name and isinstance(place, bytes) else None
 
     # ---------------------------------------------------------------- ELF
@@ -123,7 +123,7 @@ class Execute:
 
     def directory(self, call: Call, place: Place, name: bytes) -> int:
         """The task's new descriptor of a directory where *name* leads to a program, virtual or of the host."""
-        files = self.view.files
+        files = self.supervisor.files
         if isinstance(place, bytes):
             os.stat(place)  # what is missing is told before the task gets anything that it would keep
             target = place
@@ -145,20 +145,20 @@ class Execute:
         except OSError as error:
             if error.errno != errno.EMFILE:
                 raise
-        return call.add_fd(descriptor, self.view.files.free_number(call.tid, READY), True, answer=False)
+        return call.add_fd(descriptor, self.supervisor.files.free_number(call.tid, READY), True, answer=False)
 
     def become(self, stopped: Stopped, *arguments: int) -> int:
         """The task calls execveat with these arguments, untrapped."""
-        return stopped.again(current().calls["execveat"], (*arguments, self.view.table.filter.cookie))
+        return stopped.again(current().calls["execveat"], (*arguments, self.supervisor.table.filter.cookie))
 
     def with_interpreter(self, call: Call, placeholder: Placeholder) -> int:
         """Our descriptor to execute: the memfd itself, or a copy of the program that names the task's descriptor of its virtual
         interpreter."""
-        files = self.view.files
+        files = self.supervisor.files
         found = interpreter(placeholder.content().read)
         loader = None
         if found is not None and found.name[:1] == b"/":
-            loader = self.view.names.find(call, AT_FDCWD, found.name)
+            loader = self.supervisor.view.names.find(call, AT_FDCWD, found.name)
         if found is None or loader is None:
             files.fill(placeholder)
             return placeholder.holder
@@ -178,7 +178,7 @@ class Execute:
             if head[:2] != b"#!":
                 return words, virtual, place
             words[:1] = [*first_line(head), words[0]]
-            found = self.view.names.locate(call, AT_FDCWD, words[0])
+            found = self.supervisor.view.names.locate(call, AT_FDCWD, words[0])
             if found is None:
                 fail(errno.ENOENT)
             place = found.place
@@ -190,7 +190,7 @@ class Execute:
     def head(self, place: Place) -> bytes:
         """The beginning of a file; empty where there is none to read."""
         if isinstance(place, Dentry):
-            return bytes(self.view.files.placeholder(place).content().read(0, HEAD))
+            return bytes(self.supervisor.files.placeholder(place).content().read(0, HEAD))
         try:
             if not stat.S_ISREG(os.stat(place).st_mode):
                 return b""
@@ -229,7 +229,7 @@ class Execute:
         """The name that the interpreter opens: as given, or by the directory that it was relative to."""
         if request.name[:1] == b"/" or (request.dirfd == AT_FDCWD and request.name):
             return request.name
-        place = self.view.tasks.place(call.tid, request.dirfd)
+        place = self.supervisor.tasks.place(call.tid, request.dirfd)
         base = place.path if isinstance(place, Dentry) else place or b""
         return base + b"/" + request.name if request.name else base
 

@@ -13,14 +13,14 @@ from vfs.view.calls.table import CallTable
 from vfs.view.kernel.notify import CONTINUE, Call
 
 if TYPE_CHECKING:
-    from vfs.view.view import View
+    from vfs.view.supervisor import Supervisor
 
 BELIEVERS = (b"mount", b"umount")
 
 
-def install(table: CallTable, view: View) -> None:
+def install(table: CallTable, supervisor: Supervisor) -> None:
     def identity(call: Call) -> int:
-        return 0 if os.path.basename(view.tasks.program(call.tid)) in BELIEVERS else CONTINUE
+        return 0 if os.path.basename(supervisor.tasks.program(call.tid)) in BELIEVERS else CONTINUE
 
     if os.geteuid() != 0:
         table.always(identity, "getuid", "geteuid", "getgid", "getegid")

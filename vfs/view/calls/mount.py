@@ -21,7 +21,7 @@ from vfs.view.messages import tell
 from vfs.view.mounts import Mount
 
 if TYPE_CHECKING:
-    from vfs.view.view import View
+    from vfs.view.supervisor import Supervisor
 
 PAGE = 4096
 NEWER = (
@@ -38,8 +38,8 @@ NEWER = (
 )
 
 
-def install(table: CallTable, view: View) -> None:
-    calls = Mounting(view)
+def install(table: CallTable, supervisor: Supervisor) -> None:
+    calls = Mounting(supervisor)
     table.always(calls.mount, "mount")
     table.always(calls.umount, "umount2")
     table.filter.refuse(errno.ENOSYS, *NEWER)
@@ -55,8 +55,8 @@ def read_options(call: Call, address: int) -> bytes:
 
 
 class Mounting:
-    def __init__(self, view: View) -> None:
-        self.view = view
+    def __init__(self, supervisor: Supervisor) -> None:
+        self.supervisor = supervisor
 
     # ---------------------------------------------------------------- mount
 
@@ -83,7 +83,7 @@ class Mounting:
         return 0
 
     def attach(self, call: Call, source: bytes, target: Place, path: bytes, kind: str, flags: int, text: str) -> None:
-        view = self.view
+        supervisor = self.supervisor
         module = registry.find(kind)
         options, common = parse_all(text, module.options, MountOptions)
         options.ro = options.ro or bool(flags & MS_RDONLY)
@@ -97,18 +97,18 @@ class Mounting:
             filesystem = undo.enter_context(module.mount(opened, options))
             if not isinstance(filesystem, Filesystem):
                 raise unsupported("devices cannot be mounted yet")
-            mount = Mount(filesystem, kind, source, path, view.names.above(target), common, uses)
+            mount = Mount(filesystem, kind, source, path, supervisor.view.names.above(target), common, uses)
             mount.root = Dentry(mount, None, os.path.basename(path), path, filesystem.root)
             covers_directory = target.kind == DIRECTORY if isinstance(target, Dentry) else os.path.isdir(target)
             if covers_directory != (mount.root.kind == DIRECTORY):
                 fail(errno.ENOTDIR, "a directory can only be mounted on a directory, a file on a file")
             undo.pop_all()
-        view.mounts.add(mount)
-        view.names.forget()
-        view.log(f"mounted {os.fsdecode(source)} on {os.fsdecode(path)} type {kind}")
+        supervisor.view.mounts.add(mount)
+        supervisor.view.names.forget()
+        supervisor.log(f"mounted {os.fsdecode(source)} on {os.fsdecode(path)} type {kind}")
 
     def open_source(self, call: Call, source: bytes, writable: bool) -> tuple[Source, Mount | None]:
-        """The storage that a source's name stands for in the view, and the mount that it lies in."""
+        """The storage that a source's name stands for in the supervisor, and the mount that it lies in."""
         if source == b"none":
             return None, None
         place = self.locate(call, source)
@@ -120,7 +120,7 @@ class Mounting:
 
     def locate(self, call: Call, name: bytes, follow: bool = True) -> Place:
         """The place of a name that must exist. ENOENT."""
-        found = self.view.names.locate(call, AT_FDCWD, name, follow)
+        found = self.supervisor.view.names.locate(call, AT_FDCWD, name, follow)
         if found is None:
             fail(errno.ENOENT)
         if isinstance(found.place, bytes):
@@ -131,31 +131,31 @@ class Mounting:
 
     def umount(self, call: Call) -> int:
         name, flags = call.string(0), call.args[1]
-        view = self.view
+        supervisor = self.supervisor
         place = self.locate(call, name)
         if not isinstance(place, Dentry):
             return CONTINUE
         mount = place.mount
-        if place is not mount.root or mount not in view.mounts.mounts:
+        if place is not mount.root or mount not in supervisor.view.mounts.mounts:
             fail(errno.EINVAL)
         if not flags & MNT_DETACH:
             reason = self.busy(mount)
             if reason:
                 self.tell(call, mount.target, reason)
                 fail(errno.EBUSY)
-        elif view.mounts.dependents(mount):
+        elif supervisor.view.mounts.dependents(mount):
             self.tell(call, mount.target, "other mounts depend on it")
             fail(errno.EBUSY)
-        view.detach(mount)
-        view.release()
+        supervisor.detach(mount)
+        supervisor.release()
         return 0
 
     def busy(self, mount: Mount) -> str:
         """Why a mount cannot go, empty when it can."""
-        dependents = self.view.mounts.dependents(mount)
+        dependents = self.supervisor.view.mounts.dependents(mount)
         if dependents:
             return f"busy: the mount on {os.fsdecode(dependents[-1].target)} depends on it"
-        user = self.view.user_of(mount)
+        user = self.supervisor.user_of(mount)
         return f"busy: in use by process {user}" if user else ""
 
     # ---------------------------------------------------------------- telling
@@ -163,7 +163,7 @@ class Mounting:
     def tell(self, call: Call, path: bytes, sentence: str) -> None:
         """Write one line to the caller's standard error: mount(2) has only an errno to say what was wrong. Never waits."""
         line = f"umview: {os.fsdecode(path)}: {sentence}\n"
-        self.view.log(line.rstrip())
+        self.supervisor.log(line.rstrip())
         try:
             descriptor = call.get_fd(2)
         except OSError:

@@ -15,13 +15,13 @@ from vfs.view.kernel.trace import Stopped
 from vfs.view.names import Elsewhere
 
 if TYPE_CHECKING:
-    from vfs.view.view import View
+    from vfs.view.supervisor import Supervisor
 
 Action = Callable[[Call, Dentry], int]
 
 
 def named(
-    view: View,
+    supervisor: Supervisor,
     action: Action,
     path: int = 0,
     dirfd: int | None = None,
@@ -32,10 +32,9 @@ def named(
     """A handler that finds the dentry and calls *action(call, dentry)*. *path*, *dirfd* and *flags* are argument numbers; with
     *flags*, AT_SYMLINK_NOFOLLOW and AT_EMPTY_PATH are honoured, and a call with others than the *known* ones is the kernel's,
     which refuses it."""
-    find = view.names.find
 
     def handler(call: Call) -> int:
-        if view.mounts.idle:
+        if supervisor.view.mounts.idle:
             return CONTINUE
         arguments = call.args
         directory = AT_FDCWD if dirfd is None else signed(arguments[dirfd])
@@ -46,11 +45,11 @@ def named(
                 return CONTINUE
             following = not given & AT_SYMLINK_NOFOLLOW
             if given & AT_EMPTY_PATH and is_empty(call, arguments[path]):
-                return with_descriptor(view, call, directory, action)
+                return with_descriptor(supervisor, call, directory, action)
         try:
-            dentry = find(call, directory, call.string(path), following)
+            dentry = supervisor.view.names.find(call, directory, call.string(path), following)
         except Elsewhere as elsewhere:
-            return redirect(view, call, path, dirfd, elsewhere.path)
+            return redirect(supervisor, call, path, dirfd, elsewhere.path)
         return CONTINUE if dentry is None else action(call, dentry)
 
     return handler
@@ -61,17 +60,17 @@ def unless(refused: Callable[[Call], bool], handler: Handler) -> Handler:
     return lambda call: CONTINUE if refused(call) else handler(call)
 
 
-def with_descriptor(view: View, call: Call, number: int, action: Action) -> int:
+def with_descriptor(supervisor: Supervisor, call: Call, number: int, action: Action) -> int:
     """Call *action* with what a descriptor, or the cwd, stands for."""
-    place = view.tasks.place(call.tid, number)
+    place = supervisor.tasks.place(call.tid, number)
     return action(call, place) if isinstance(place, Dentry) else CONTINUE
 
 
-def opened(view: View, action: Action, argument: int = 0) -> Handler:
+def opened(supervisor: Supervisor, action: Action, argument: int = 0) -> Handler:
     """A handler for a call on a descriptor."""
 
     def handler(call: Call) -> int:
-        placeholder = view.files.of_descriptor(call.tid, signed(call.args[argument]))
+        placeholder = supervisor.files.of_descriptor(call.tid, signed(call.args[argument]))
         return CONTINUE if placeholder is None else action(call, placeholder.dentry)
 
     return handler
@@ -86,35 +85,35 @@ Renamed = Mapping[int, tuple[int | None, bytes]]
 """The number of a name's argument -> the number of its dirfd's, and the host's name."""
 
 
-def redirect(view: View, call: Call, path: int, dirfd: int | None, host: bytes) -> int:
+def redirect(supervisor: Supervisor, call: Call, path: int, dirfd: int | None, host: bytes) -> int:
     """Run the call with the host's name in place of its own."""
-    return redirected(view, call, list(call.args), {path: (dirfd, host)})
+    return redirected(supervisor, call, list(call.args), {path: (dirfd, host)})
 
 
-def redirected(view: View, call: Call, arguments: list[int], names: Renamed) -> int:
+def redirected(supervisor: Supervisor, call: Call, arguments: list[int], names: Renamed) -> int:
     """Run the call with other *arguments* and the host's *names*."""
     with call.stop() as stopped:
-        address, size = give_names(view, stopped, arguments, names)
+        address, size = give_names(supervisor, stopped, arguments, names)
         result = stopped.syscall(call.name, *arguments)
         stopped.syscall("munmap", address, size)
         return stopped.finish(result)
 
 
-def redirect_unwatched(view: View, call: Call, path: int, dirfd: int | None, host: bytes) -> int:
+def redirect_unwatched(supervisor: Supervisor, call: Call, path: int, dirfd: int | None, host: bytes) -> int:
     """As `redirect`, for a call that may wait for long (opening a fifo): the task makes it alone, and keeps the page with the
     name."""
     arguments = list(call.args)
     with call.stop() as stopped:
-        give_names(view, stopped, arguments, {path: (dirfd, host)})
+        give_names(supervisor, stopped, arguments, {path: (dirfd, host)})
         return stopped.again(call.nr, arguments)
 
 
-def give_names(view: View, stopped: Stopped, arguments: list[int], names: Renamed) -> tuple[int, int]:
+def give_names(supervisor: Supervisor, stopped: Stopped, arguments: list[int], names: Renamed) -> tuple[int, int]:
     """Put the names into new memory of the task, and the *arguments* in order for a call that is not trapped: address and size
     of that memory."""
     text = b"".join(name + b"\0" for _, name in names.values())
     address, size = stopped.scratch(lambda _: text)
-    arguments[5:] = [view.table.filter.cookie]
+    arguments[5:] = [supervisor.table.filter.cookie]
     at = address
     for path, (dirfd, name) in names.items():
         arguments[path] = at

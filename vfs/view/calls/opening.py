@@ -19,15 +19,15 @@ from vfs.view.names import Elsewhere, Missing
 from vfs.view.tables import open_table
 
 if TYPE_CHECKING:
-    from vfs.view.view import View
+    from vfs.view.supervisor import Supervisor
 
 PAGE = 4096
 O_TMPFILE = os.O_TMPFILE & ~os.O_DIRECTORY
 RESOLVE_KNOWN = 0x3F
 
 
-def install(table: CallTable, view: View) -> None:
-    calls = Opening(view)
+def install(table: CallTable, supervisor: Supervisor) -> None:
+    calls = Opening(supervisor)
     table.always(lambda call: calls.open(call, None, 0, call.args[1]), "open")
     table.always(lambda call: calls.open(call, None, 0, os.O_CREAT | os.O_WRONLY | os.O_TRUNC), "creat")
     table.always(lambda call: calls.open(call, 0, 1, call.args[2]), "openat")
@@ -35,11 +35,11 @@ def install(table: CallTable, view: View) -> None:
 
 
 class Opening:
-    def __init__(self, view: View) -> None:
-        self.view = view
+    def __init__(self, supervisor: Supervisor) -> None:
+        self.supervisor = supervisor
 
     def openat2(self, call: Call) -> int:
-        if self.view.mounts.idle:
+        if self.supervisor.view.mounts.idle:
             return CONTINUE
         if call.args[3] > PAGE:
             return CONTINUE  # E2BIG, says the kernel
@@ -52,8 +52,8 @@ class Opening:
 
     def open(self, call: Call, dirfd: int | None, path: int, flags: int, resolve: int = 0) -> int:
         """All of them: *dirfd* and *path* are argument numbers, *flags* and *resolve* as openat2(2) has them."""
-        view = self.view
-        if view.mounts.idle:
+        supervisor = self.supervisor
+        if supervisor.view.mounts.idle:
             return CONTINUE
         making = bool(flags & os.O_CREAT) and not flags & os.O_PATH
         temporary = bool(flags & O_TMPFILE) and not flags & os.O_PATH
@@ -63,38 +63,38 @@ class Opening:
         name = call.string(path)
         follow = not (flags & os.O_NOFOLLOW or (flags & os.O_CREAT and flags & os.O_EXCL))
         if making and not resolve and ends_with_slash(name):
-            parent = view.names.parent(call, directory, name)
-            if parent is not None and (parent.crossed or view.names.entry(parent)):
+            parent = supervisor.view.names.parent(call, directory, name)
+            if parent is not None and (parent.crossed or supervisor.view.names.entry(parent)):
                 fail(errno.EISDIR)
         try:
             if resolve:
-                found = view.names.locate(call, directory, name, follow, resolve)
+                found = supervisor.view.names.locate(call, directory, name, follow, resolve)
                 place = found.place if found else None
                 if found and found.crossed and isinstance(place, bytes):
                     if resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT):
                         fail(errno.EXDEV)  # in and out again: the kernel cannot be asked for a part of the way
                     raise Elsewhere(place)
             else:
-                place = view.names.search(call, directory, name, follow)
+                place = supervisor.view.names.search(call, directory, name, follow)
         except Elsewhere as elsewhere:
             send = redirect if opens_at_once(elsewhere.path) else redirect_unwatched
-            return send(view, call, path, dirfd, elsewhere.path)
+            return send(supervisor, call, path, dirfd, elsewhere.path)
         except FileNotFoundError:
             if making:
                 self.refuse_to_make(call, directory, name, follow)
             raise
         if not isinstance(place, Dentry):
-            return open_table(view, call, place, flags) if place else CONTINUE
+            return open_table(supervisor, call, place, flags) if place else CONTINUE
         self.check(place, flags)
         special = self.special(place) if not flags & os.O_PATH else None
         if special is not None:
-            return redirect_unwatched(view, call, path, dirfd, special)
-        return view.files.open(call, place, flags)
+            return redirect_unwatched(supervisor, call, path, dirfd, special)
+        return supervisor.files.open(call, place, flags)
 
     def refuse_to_make(self, call: Call, dirfd: int, name: bytes, follow: bool) -> None:
         """A name was not found that O_CREAT would make. EROFS, or as the search says."""
         try:
-            self.view.names.locate(call, dirfd, name, follow)
+            self.supervisor.view.names.locate(call, dirfd, name, follow)
         except Missing:
             fail(errno.EROFS)
 
@@ -123,7 +123,7 @@ class Opening:
         """The host's name to open instead of a fifo or device; `None` for what we serve. ENXIO (a socket, no such device here),
         EACCES (nodev)."""
         if stat.S_ISFIFO(dentry.kind):
-            return self.view.files.fifo(dentry)
+            return self.supervisor.files.fifo(dentry)
         if stat.S_ISSOCK(dentry.kind):
             fail(errno.ENXIO)
         if stat.S_ISCHR(dentry.kind) or stat.S_ISBLK(dentry.kind):

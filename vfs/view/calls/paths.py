@@ -19,7 +19,7 @@ from vfs.view.kernel.structs import signed
 from vfs.view.names import MAGIC, Elsewhere
 
 if TYPE_CHECKING:
-    from vfs.view.view import View
+    from vfs.view.supervisor import Supervisor
 
 STATX_ATTRIBUTES = (
     abi.STATX_ATTR_COMPRESSED
@@ -39,32 +39,32 @@ STANDARD = (0, 1, 2)
 """Descriptors that are virtual when a shell redirects; stdio asks fstat once of each."""
 
 
-def install(table: CallTable, view: View) -> None:
+def install(table: CallTable, supervisor: Supervisor) -> None:
     always, filter = table.always, table.filter
-    always(named(view, stat_to(1)), "stat")
-    always(named(view, stat_to(1), follow=False), "lstat")
-    table.handle(named(view, stat_to(2), 1, 0, flags=3, known=STAT_FLAGS), "newfstatat")
+    always(named(supervisor, stat_to(1)), "stat")
+    always(named(supervisor, stat_to(1), follow=False), "lstat")
+    table.handle(named(supervisor, stat_to(2), 1, 0, flags=3, known=STAT_FLAGS), "newfstatat")
     filter.trap_empty_path("newfstatat", 3, READY, STANDARD)
-    table.handle(unless(bad_statx, named(view, statx, 1, 0, flags=2, known=STAT_FLAGS)), "statx")
+    table.handle(unless(bad_statx, named(supervisor, statx, 1, 0, flags=2, known=STAT_FLAGS)), "statx")
     filter.trap_empty_path("statx", 2, READY, STANDARD)
-    table.descriptors(opened(view, stat_to(1)), READY, "fstat", also=STANDARD)
+    table.descriptors(opened(supervisor, stat_to(1)), READY, "fstat", also=STANDARD)
 
-    always(unless(bad_mode(1), named(view, access(1))), "access")
-    always(unless(bad_mode(2), named(view, access(2), 1, 0)), "faccessat")
-    always(unless(bad_mode(2), named(view, access(2), 1, 0, flags=3, known=ACCESS_FLAGS)), "faccessat2")
-    always(readlink(view, 0, None), "readlink")
-    always(readlink(view, 1, 0), "readlinkat")
+    always(unless(bad_mode(1), named(supervisor, access(1))), "access")
+    always(unless(bad_mode(2), named(supervisor, access(2), 1, 0)), "faccessat")
+    always(unless(bad_mode(2), named(supervisor, access(2), 1, 0, flags=3, known=ACCESS_FLAGS)), "faccessat2")
+    always(readlink(supervisor, 0, None), "readlink")
+    always(readlink(supervisor, 1, 0), "readlinkat")
 
-    always(named(view, statfs), "statfs")
-    table.descriptors(opened(view, statfs), READY, "fstatfs")
+    always(named(supervisor, statfs), "statfs")
+    table.descriptors(opened(supervisor, statfs), READY, "fstatfs")
 
-    always(named(view, getxattr), "getxattr")
-    always(named(view, getxattr, follow=False), "lgetxattr")
-    table.descriptors(opened(view, getxattr), READY, "fgetxattr")
-    always(named(view, listxattr), "listxattr")
-    always(named(view, listxattr, follow=False), "llistxattr")
-    table.descriptors(opened(view, listxattr), READY, "flistxattr")
-    always(named(view, refuse(errno.EOPNOTSUPP), 1, 0, flags=4, known=HANDLE_FLAGS), "name_to_handle_at")
+    always(named(supervisor, getxattr), "getxattr")
+    always(named(supervisor, getxattr, follow=False), "lgetxattr")
+    table.descriptors(opened(supervisor, getxattr), READY, "fgetxattr")
+    always(named(supervisor, listxattr), "listxattr")
+    always(named(supervisor, listxattr, follow=False), "llistxattr")
+    table.descriptors(opened(supervisor, listxattr), READY, "flistxattr")
+    always(named(supervisor, refuse(errno.EOPNOTSUPP), 1, 0, flags=4, known=HANDLE_FLAGS), "name_to_handle_at")
     # The newest ways to attributes: who gets ENOSYS asks in the old way.
     filter.refuse(errno.ENOSYS, "getxattrat", "setxattrat", "listxattrat", "removexattrat", "file_getattr", "file_setattr")
 
@@ -189,9 +189,9 @@ def permit(dentry: Dentry, want: int) -> None:
 # -------------------------------------------------------------------- readlink
 
 
-def readlink(view: View, path: int, dirfd: int | None) -> Handler:
+def readlink(supervisor: Supervisor, path: int, dirfd: int | None) -> Handler:
     def handler(call: Call) -> int:
-        if view.mounts.idle:
+        if supervisor.view.mounts.idle:
             return CONTINUE
         size = signed(call.args[path + 2])
         if size <= 0:
@@ -199,16 +199,16 @@ def readlink(view: View, path: int, dirfd: int | None) -> Handler:
         directory = AT_FDCWD if dirfd is None else signed(call.args[dirfd])
         name = call.string(path)
         if not name and dirfd is not None:  # the link that an O_PATH descriptor stands for
-            placeholder = view.files.of_descriptor(call.tid, directory)
+            placeholder = supervisor.files.of_descriptor(call.tid, directory)
             if placeholder is not None and placeholder.dentry.kind != LINK:
                 fail(errno.ENOENT)
             place: Dentry | bytes | None = placeholder.dentry if placeholder else None
         else:
             try:
-                place = view.names.search(call, directory, name, follow=False)
+                place = supervisor.view.names.search(call, directory, name, follow=False)
             except Elsewhere as elsewhere:
-                return redirect(view, call, path, dirfd, elsewhere.path)
-        text = target(view, place)
+                return redirect(supervisor, call, path, dirfd, elsewhere.path)
+        text = target(supervisor, place)
         if text is None:
             return CONTINUE
         text = text[:size]
@@ -218,13 +218,13 @@ def readlink(view: View, path: int, dirfd: int | None) -> Handler:
     return handler
 
 
-def target(view: View, place: Dentry | bytes | None) -> bytes | None:
+def target(supervisor: Supervisor, place: Dentry | bytes | None) -> bytes | None:
     """What a link says; `None`: the kernel knows. EINVAL: it is none."""
     if isinstance(place, Dentry):
         return place.node.readlink() if place.kind == LINK else fail(errno.EINVAL)
     if place is not None and MAGIC.fullmatch(place):
         try:
-            dentry = view.files.dentry_of(os.readlink(place))
+            dentry = supervisor.files.dentry_of(os.readlink(place))
         except OSError:
             return None
         return dentry.path if dentry else None

@@ -15,25 +15,25 @@ from vfs.view.kernel.notify import CONTINUE, Call
 from vfs.view.names import Elsewhere, Missing
 
 if TYPE_CHECKING:
-    from vfs.view.view import View
+    from vfs.view.supervisor import Supervisor
 
 ADDRESS_MAX = 110  # sizeof(struct sockaddr_un)
 
 
-def install(table: CallTable, view: View) -> None:
-    calls = Sockets(view)
+def install(table: CallTable, supervisor: Supervisor) -> None:
+    calls = Sockets(supervisor)
     table.always(calls.send, "sendmsg", "sendmmsg")
     table.always(calls.bind, "bind")
     table.always(calls.connect, "connect")
 
 
 class Sockets:
-    def __init__(self, view: View) -> None:
-        self.view = view
+    def __init__(self, supervisor: Supervisor) -> None:
+        self.supervisor = supervisor
 
     def send(self, call: Call) -> int:
         """SCM_RIGHTS gives the receiver a low number, where reads are not trapped: the content must be there."""
-        files = self.view.files
+        files = self.supervisor.files
         if files.held:
             for number in call.passed():
                 placeholder = files.of_descriptor(call.tid, number)
@@ -64,14 +64,14 @@ class Sockets:
     def named(self, call: Call, follow: bool) -> Dentry | bytes | None:
         """What the AF_UNIX name in the second argument leads to; `None`: another family, no name, or the host's affair."""
         size = call.args[2] & 0xFFFFFFFF
-        if self.view.mounts.idle or not 2 < size <= ADDRESS_MAX:
+        if self.supervisor.view.mounts.idle or not 2 < size <= ADDRESS_MAX:
             return None
         text = call.read(call.args[1], size)
         family = struct.unpack_from("=H", text)[0]
         name = text[2:].split(b"\0")[0]
         if family != socket.AF_UNIX or not name:
             return None
-        found = self.view.names.locate(call, AT_FDCWD, name, follow)
+        found = self.supervisor.view.names.locate(call, AT_FDCWD, name, follow)
         if found and found.crossed and isinstance(found.place, bytes):
             raise Elsewhere(found.place)
         return found.place if found else None
@@ -83,5 +83,5 @@ class Sockets:
             fail(errno.ENAMETOOLONG)
         with call.stop() as stopped:
             at, _ = stopped.scratch(lambda _: address)
-            arguments = [call.args[0], at, len(address), 0, 0, self.view.table.filter.cookie]
+            arguments = [call.args[0], at, len(address), 0, 0, self.supervisor.table.filter.cookie]
             return stopped.again(call.nr, arguments)

@@ -12,14 +12,14 @@ from vfs.view.kernel.abi import IN_DONT_FOLLOW
 from vfs.view.kernel.notify import Call
 
 if TYPE_CHECKING:
-    from vfs.view.view import View
+    from vfs.view.supervisor import Supervisor
 
 
-def install(table: CallTable, view: View) -> None:
+def install(table: CallTable, supervisor: Supervisor) -> None:
     def watch(call: Call, dentry: Dentry) -> int:
-        placeholder = view.files.placeholder(dentry)
+        placeholder = supervisor.files.placeholder(dentry)
         arguments = list(call.args)
         arguments[2] &= ~IN_DONT_FOLLOW  # our name for it is a link
-        return redirected(view, call, arguments, {1: (None, b"/proc/%d/fd/%d" % (os.getpid(), placeholder.holder))})
+        return redirected(supervisor, call, arguments, {1: (None, b"/proc/%d/fd/%d" % (os.getpid(), placeholder.holder))})
 
-    table.always(named(view, watch, path=1), "inotify_add_watch")
+    table.always(named(supervisor, watch, path=1), "inotify_add_watch")

@@ -56,18 +56,18 @@ def run(command: list[str], debug: bool = False, files: OpenFiles | None = None)
     from vfs.view.files import OpenFiles
     from vfs.view.kernel import loop, start
     from vfs.view.kernel.processes import descendants
-    from vfs.view.view import View
+    from vfs.view.supervisor import Supervisor
 
-    view = View(files or OpenFiles(), debug)
+    supervisor = Supervisor(files or OpenFiles(), debug)
     try:
-        tree = start.launch(view.table.filter, command, cleanup=view.close)
-        view.pids = lambda: descendants(tree.guardian)
-        loop.serve(tree.listener, loop.table(view.table.handlers), view.report)
+        tree = start.launch(supervisor.table.filter, command, cleanup=supervisor.close)
+        supervisor.pids = lambda: descendants(tree.guardian)
+        loop.serve(tree.listener, loop.table(supervisor.table.handlers), supervisor.report)
         return tree.wait()
     except start.CannotStart as error:
         raise OSError(errno.ENOSYS, str(error)) from None
     finally:
-        view.close()
+        supervisor.close()
 
 
 if __name__ == "__main__":
