@@ -72,6 +72,9 @@ class Stat:
     ctime: int = 0
     btime: int | None = None
     attributes: int = 0
+    real: tuple[int, int] | None = None
+    """`st_dev` and `st_ino` of the host's own file that this is, where a module shows such: what a process sees of the descriptor
+    that it was handed (`Handle.descriptor`)."""
 
     @property
     def is_directory(self) -> bool:
@@ -139,6 +142,11 @@ class Node:
         mode; with O_APPEND every write goes to the end (a front end that settles the offset itself, as the kernel's writeback
         cache does, leaves it out); O_NOATIME as in open(2). EISDIR, ELOOP (a link), ENXIO (fifos, devices, sockets), EROFS."""
         fail(errno.EISDIR if self.stat().is_directory else errno.ENXIO)
+
+    def host_path(self) -> bytes | None:
+        """A path of the host that leads to this very inode, for what only the kernel can do with it (execute it, open a fifo).
+        `None`: there is none."""
+        return None
 
     def getxattr(self, name: bytes) -> bytes:
         """The value of an extended attribute, in the form that getxattr(2) returns. ENODATA: none of that name."""

@@ -113,8 +113,14 @@ class HostNode(Node):
             raise
         if (device, found.ino) != self.key:
             fail(errno.ESTALE)
-        found.ino = self.ino
+        found.ino, found.real = self.ino, self.key
         return found
+
+    @unnamed
+    def host_path(self) -> bytes | None:
+        reached = self.reach()
+        path = os.readlink(reached.path)
+        return None if path.endswith(b" (deleted)") else path
 
     @unnamed
     def readlink(self) -> bytes:

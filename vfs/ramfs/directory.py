@@ -14,10 +14,9 @@ import stat
 import weakref
 from bisect import bisect_left
 from collections.abc import Iterator
-from time import time_ns
 from typing import TYPE_CHECKING, Final
 
-from vfs.api import Entry, Node, fail
+from vfs.api import Entry, Node, clock, fail
 from vfs.ramfs.file import RamFile
 from vfs.ramfs.node import SHORT_LINK, RamLink, RamNode
 
@@ -114,7 +113,7 @@ class RamDirectory(RamNode):
         slot = Slot(name, node, cookie)
         self.names[name] = slot
         self.slots.append(slot)
-        self.mtime = self.ctime = time_ns()
+        self.mtime = self.ctime = clock.now()
 
     def _take(self, slot: Slot) -> None:
         """A name goes."""
@@ -124,7 +123,7 @@ class RamDirectory(RamNode):
         if self.empty > FEW and self.empty * 2 > len(self.slots):
             self.slots = [each for each in self.slots if each.node is not None]
             self.empty = 0
-        self.mtime = self.ctime = time_ns()
+        self.mtime = self.ctime = clock.now()
 
     def _check_new(self, name: bytes) -> None:
         """*name* may be added, and an inode with it. EEXIST, ENAMETOOLONG, EROFS, ENOENT, ENOSPC."""
@@ -318,7 +317,7 @@ class RamDirectory(RamNode):
                 else:
                     directory._add(new_name, moved)
                 self._moved(moved, directory)
-            now = time_ns()
+            now = clock.now()
             self.mtime = self.ctime = directory.mtime = directory.ctime = moved.ctime = now
             if replaced is not None:
                 replaced.ctime = now

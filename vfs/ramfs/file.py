@@ -11,10 +11,9 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from time import time_ns
 from typing import TYPE_CHECKING, Final
 
-from vfs.api import Extent, Handle, Stat, fail
+from vfs.api import Extent, Handle, Stat, clock, fail
 from vfs.ramfs import content as contents
 from vfs.ramfs.content import KEEP_SIZE, MAX_SIZE, PAGE, PUNCH_HOLE, ZERO_RANGE, Content, Memory
 from vfs.ramfs.module import memory_pages
@@ -79,7 +78,7 @@ class RamFile(RamNode):
             if flags & os.O_TRUNC:
                 with filesystem.lock:
                     self.resize(0)
-                    self.mtime = self.ctime = time_ns()
+                    self.mtime = self.ctime = clock.now()
         return RamHandle(self, flags)
 
     # ---------------------------------------------------------------- changing content; the lock is held
@@ -240,7 +239,7 @@ class RamHandle(Handle):
             if filesystem.read_only:
                 fail(errno.EROFS)
             count = node.write(node.length() if self._append else offset, content)
-            node.mtime = node.ctime = time_ns()
+            node.mtime = node.ctime = clock.now()
             return count
 
     def allocate(self, mode: int, offset: int, length: int) -> None:
@@ -258,7 +257,7 @@ class RamHandle(Handle):
             if filesystem.read_only:
                 fail(errno.EROFS)
             node.allocate(mode, offset, length)
-            node.mtime = node.ctime = time_ns()
+            node.mtime = node.ctime = clock.now()
 
     def extents(self, offset: int, length: int) -> list[Extent]:
         node = self.node

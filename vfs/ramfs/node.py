@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import errno
 import stat
-from time import time_ns
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from vfs.api import Change, Node, Stat, acl, fail
+from vfs.api import Change, Node, Stat, acl, clock, fail
 from vfs.ramfs import attributes
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ class RamNode(Node):
         self.uid = uid
         self.gid = gid
         self.rdev = rdev
-        self.atime = self.mtime = self.ctime = self.btime = time_ns()
+        self.atime = self.mtime = self.ctime = self.btime = clock.now()
         self.attributes: dict[bytes, bytes] | None = None
         self.pages = 0
         """What this inode has of the file system's pages."""
@@ -103,17 +102,17 @@ class RamNode(Node):
     def accessed(self) -> None:
         """It was read: set the access time where `relatime` does."""
         atime = self.atime
-        if atime <= self.mtime or atime <= self.ctime or time_ns() - atime > DAY:
+        if atime <= self.mtime or atime <= self.ctime or clock.now() - atime > DAY:
             filesystem = self.filesystem
             if not (filesystem.noatime or filesystem.read_only):
-                self.atime = time_ns()
+                self.atime = clock.now()
 
     def set(self, change: Change) -> None:
         filesystem = self.filesystem
         with filesystem.lock:
             if filesystem.read_only:
                 fail(errno.EROFS)
-            now = time_ns()
+            now = clock.now()
             if change.size is not None:
                 self.resize(change.size)
                 self.mtime = now
@@ -156,14 +155,14 @@ class RamNode(Node):
             if self.filesystem.read_only:
                 fail(errno.EROFS)
             attributes.put(self, name, bytes(value), flags)
-            self.ctime = time_ns()
+            self.ctime = clock.now()
 
     def removexattr(self, name: bytes) -> None:
         with self.filesystem.lock:
             if self.filesystem.read_only:
                 fail(errno.EROFS)
             attributes.remove(self, name)
-            self.ctime = time_ns()
+            self.ctime = clock.now()
 
     # ---------------------------------------------------------------- what only directories do
 

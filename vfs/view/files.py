@@ -1,8 +1,8 @@
 """Open virtual files: the real descriptors that stand for them in the processes of a view.
 
-An open virtual file is a **placeholder**: for a directory a real, empty, already removed directory; for everything else a memfd
-of the file's size. The kernel then does dup, fork, exec, fcntl, SCM_RIGHTS, close and the file position by itself, and `close` is
-never trapped. Which file a descriptor stands for, its name in /proc/PID/fd tells: it carries a number of ours. So no table of
+An open virtual file is a **placeholder**: for a directory a real, empty, already removed directory; for everything else a memfd,
+one an inode. The kernel then does dup, fork, exec, fcntl, locks, SCM_RIGHTS, close and the file position by itself, and `close`
+is never trapped. Which file a descriptor stands for, its name in /proc/PID/fd tells: it carries a number of ours. So no table of
 descriptors is kept, and nothing needs to be told when one is closed.
 
 Two ranges of descriptor numbers, which the filter can tell apart:
@@ -12,8 +12,10 @@ Two ranges of descriptor numbers, which the filter can tell apart:
 * from `LAZY` (768): it is a hole of the right size: reads are trapped and answered from the module. It is filled when the kernel
   itself has to see the content (mmap, sendfile, splice, dup2 to a low number).
 
-Small files are filled when they are opened. What is filled is a cache, the view's page cache: bounded in bytes and in
-descriptors, dropped oldest first. A process that has a dropped file open keeps its memfd; who opens it next gets a new one.
+Small files are filled when they are opened, and all when they are opened for writing: processes write the memfd (`writeback`).
+What is filled is a cache, the view's page cache: bounded in bytes and in descriptors, dropped oldest first; what processes
+have open stays, so that all of them see one memfd. Files of the host (`Dentry.real`) need none of this: their own descriptor is
+handed over.
 """
 
 from __future__ import annotations
@@ -24,18 +26,19 @@ import os
 import re
 import resource
 import secrets
-import shutil
-import stat
 import struct
-import tempfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from vfs.api import Handle, fail
+from vfs.api import Change, Handle, fail
 from vfs.view.dentry import DIRECTORY, REGULAR, Dentry
 from vfs.view.kernel.notify import Call
 from vfs.view.memfd import make_memfd
+from vfs.view.mounts import Superblock
+from vfs.view.placeholder import Placeholder
+from vfs.view.scratch import Scratch
+from vfs.view.writeback import WriteBack
 
 _HARD = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 TOP: Final = 1024 if _HARD == resource.RLIM_INFINITY else min(1024, _HARD)
@@ -53,33 +56,12 @@ CACHE_BYTES: Final = 256 << 20
 CACHE_DESCRIPTORS: Final = 4096
 SWEEP: Final = 4 * CACHE_DESCRIPTORS
 """From so many known files on, those that nobody has open are forgotten."""
+SHRINK_LOOKS: Final = 64
+"""How many of the oldest are looked at to find some to drop."""
 CHUNK: Final = 1 << 20
 
 KEPT_FLAGS: Final = os.O_NONBLOCK | os.O_APPEND | os.O_NOATIME | os.O_DIRECTORY
 """Flags of open(2) that the placeholder's own open file description shall have, for F_GETFL. O_NOATIME only where it is ours."""
-
-
-class Placeholder:
-    """What stands for one inode. *holder* is our own descriptor of it, read-only, -1 when dropped; one open for writing anywhere
-    would make execve fail with ETXTBSY."""
-
-    __slots__ = ("copy", "copy_interpreter", "dentry", "filled", "handle", "holder", "number", "size")
-
-    def __init__(self, number: int, dentry: Dentry) -> None:
-        self.number, self.dentry = number, dentry
-        self.holder = -1
-        self.filled = 0  # bytes
-        self.size = 0
-        self.handle: Handle | None = None
-        self.copy = -1
-        self.copy_interpreter = b""
-        """For exec: our descriptor of a copy with another interpreter, and the name of that."""
-
-    def content(self) -> Handle:
-        """The module's handle, opened when first needed."""
-        if self.handle is None:
-            self.handle = self.dentry.node.open(os.O_RDONLY)
-        return self.handle
 
 
 class OpenFiles:
@@ -95,21 +77,20 @@ class OpenFiles:
         self.fill_at_open, self.cache_bytes = fill_at_open, cache_bytes
         # A placeholder may have three descriptors, and half of all are for others.
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        self.cache_descriptors = cache_descriptors if hard == resource.RLIM_INFINITY else min(cache_descriptors, hard // 6)
-        self.scratch = os.fsencode(tempfile.mkdtemp(prefix="umview-"))
+        self.most_descriptors = HIGHEST if hard == resource.RLIM_INFINITY else hard // 6
+        self.cache_descriptors = min(cache_descriptors, self.most_descriptors)
+        self.scratch = Scratch()
         token = secrets.token_hex(4).encode()
         self.name = b"umview." + token + b"."
         self.pattern = re.compile(
-            rb"/memfd:" + re.escape(self.name) + rb"(\d+) \(deleted\)|" + re.escape(self.scratch) + rb"/(\d+) \(deleted\)"
+            rb"/memfd:" + re.escape(self.name) + rb"(\d+) \(deleted\)|" + re.escape(self.scratch.path) + rb"/(\d+) \(deleted\)"
         )
         self.numbers = itertools.count(1)
         """Never given twice: a descriptor may outlive what we know of it."""
         self.by_number: dict[int, Placeholder] = {}
-        self.by_inode: dict[tuple[int, int], Placeholder] = {}
         self.held: OrderedDict[int, Placeholder] = OrderedDict()
         self.cached = 0
-        self.programs: dict[bytes, bytes] = {}
-        """What was executed -> the directory with links to it."""
+        self.written = WriteBack(self.settled)
         self.hints: dict[tuple[int, int], int] = {}
         """Task and end of the range -> where to look for a free number."""
         self.users: Callable[[], Iterable[bytes]] = lambda: ()
@@ -120,9 +101,10 @@ class OpenFiles:
 
     def close(self) -> None:
         """End: the scratch directory goes, what processes still hold stays theirs."""
+        self.written.flush()
         for placeholder in list(self.held.values()):
             self.drop(placeholder)
-        shutil.rmtree(self.scratch, ignore_errors=True)
+        self.scratch.close()
 
     # ---------------------------------------------------------------- which file is it
 
@@ -154,40 +136,76 @@ class OpenFiles:
         """Whether we may not see a task's descriptors."""
         return os.path.exists(b"/proc/%d" % tid) and not os.access(b"/proc/%d/fd" % tid, os.R_OK)
 
-    def of_mount(self, mount_id: int) -> list[Placeholder]:
-        """The placeholders of one mount."""
-        return [placeholder for (owner, _), placeholder in self.by_inode.items() if owner == mount_id]
-
-    def forget_mount(self, mount_id: int) -> None:
-        """The mount is gone: drop all that stood for its files."""
-        for placeholder in self.of_mount(mount_id):
+    def forget_filesystem(self, superblock: Superblock) -> None:
+        """It is about to be closed: write back, and drop all that stood for its files."""
+        self.written.flush(superblock)
+        for placeholder in superblock.placeholders.values():
+            self.written.files.pop(placeholder.number, None)
             self.drop(placeholder)
-            del self.by_number[placeholder.number]
-            del self.by_inode[mount_id, placeholder.dentry.node.ino]
+            self.by_number.pop(placeholder.number, None)
+        superblock.placeholders.clear()
 
     # ---------------------------------------------------------------- making and dropping
 
     def placeholder(self, dentry: Dentry) -> Placeholder:
         """The placeholder of a dentry's inode, with a holder."""
-        key = dentry.mount.id, dentry.node.ino
-        placeholder = self.by_inode.get(key)
+        superblock, ino = dentry.mount.superblock, dentry.node.ino
+        placeholder = superblock.placeholders.get(ino)
         if placeholder is None:
             if len(self.by_number) >= self.sweep_at:
                 self.sweep()
             placeholder = Placeholder(next(self.numbers), dentry)
-            self.by_number[placeholder.number] = self.by_inode[key] = placeholder
+            self.by_number[placeholder.number] = superblock.placeholders[ino] = placeholder
+        elif placeholder.holder >= 0 and superblock.filesystem.changes_outside and self.is_old(placeholder, dentry):
+            self.drop(placeholder)
         placeholder.dentry = dentry  # /proc shows the name that was opened last
         if placeholder.holder < 0:
-            if dentry.kind == DIRECTORY:
-                placeholder.holder = self.make_directory(placeholder.number)
-            else:
-                placeholder.size = dentry.stat().size if dentry.kind == REGULAR else 0
-                placeholder.holder = self.make_file(placeholder)
+            self.make(placeholder)
         self.held[placeholder.number] = placeholder
         self.held.move_to_end(placeholder.number)
         if len(self.held) > self.cache_descriptors:
-            self.drop(next(iter(self.held.values())))
+            self.shrink()
         return placeholder
+
+    def make(self, placeholder: Placeholder) -> None:
+        """Give it a holder."""
+        dentry = placeholder.dentry
+        if dentry.kind == DIRECTORY:
+            placeholder.holder = self.scratch.removed_directory(b"%d" % placeholder.number)
+            return
+        found = dentry.node.stat()
+        placeholder.size = found.size if dentry.kind == REGULAR else 0
+
+        def fill(writer: int) -> None:
+            if 0 < placeholder.size <= self.fill_at_open:
+                self.fill_small(placeholder, writer)
+            os.ftruncate(writer, placeholder.size)
+            placeholder.dress(writer, found)
+
+        placeholder.holder = make_memfd(self.memfd_name(placeholder), fill)
+        placeholder.note()
+
+    def is_old(self, placeholder: Placeholder, dentry: Dentry) -> bool:
+        """Whether a file was changed from outside since its memfd was made."""
+        if dentry.kind != REGULAR or placeholder.written:
+            return False
+        found = dentry.node.stat()
+        return (found.size, found.mtime) != placeholder.known
+
+    def shrink(self) -> None:
+        """Drop the oldest that nobody has open. What is open keeps its memfd, as long as we can have descriptors at all."""
+        for number in list(itertools.islice(self.held, SHRINK_LOOKS)):
+            placeholder = self.held[number]
+            if placeholder.written or placeholder.is_open():
+                self.held.move_to_end(number)
+            else:
+                self.drop(placeholder)
+                return
+        if len(self.held) > self.most_descriptors:
+            for placeholder in self.held.values():
+                if placeholder.dentry.mount.constant:
+                    self.drop(placeholder)
+                    return
 
     def sweep(self) -> None:
         """Forget the files that neither we nor any process has open: a tree of a million files may be read in one view."""
@@ -196,54 +214,8 @@ class OpenFiles:
             if number not in used and number not in self.held:
                 self.drop(placeholder)  # a handle may have been opened again
                 del self.by_number[number]
-                del self.by_inode[placeholder.dentry.mount.id, placeholder.dentry.node.ino]
+                del placeholder.dentry.mount.superblock.placeholders[placeholder.dentry.node.ino]
         self.sweep_at = max(self.sweep_least, 2 * len(self.by_number))
-
-    def make_directory(self, number: int) -> int:
-        path = self.scratch + b"/%d" % number
-        self.in_scratch(os.mkdir, path)
-        try:
-            os.chmod(path, 0o755)  # whatever the umask: all processes of the view may change into it
-            return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        finally:
-            os.rmdir(path)
-
-    def in_scratch(self, make: Callable[..., None], path: bytes, *arguments: object) -> None:
-        """Make something in the scratch directory, and that again if a cleaner took it away."""
-        try:
-            make(path, *arguments)
-        except FileNotFoundError:
-            os.mkdir(self.scratch, 0o700)
-            make(path, *arguments)
-
-    def private_directory(self, name: bytes) -> bytes:
-        """A directory of the view's own."""
-        path = self.scratch + b"/" + name
-        os.mkdir(path)
-        return path
-
-    def program_directory(self, target: bytes, name: bytes) -> int:
-        """For exec: a new descriptor of a directory where *name* is a link to *target*."""
-        path = self.programs.setdefault(target, self.scratch + b"/exec.%d" % len(self.programs))
-        try:
-            self.in_scratch(os.mkdir, path)
-            os.chmod(path, 0o755)
-        except FileExistsError:
-            pass
-        try:
-            os.symlink(target, path + b"/" + name)
-        except FileExistsError:
-            pass
-        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-
-    def make_file(self, placeholder: Placeholder) -> int:
-        def fill(writer: int) -> None:
-            if 0 < placeholder.size <= self.fill_at_open:
-                self.fill_small(placeholder, writer)
-            os.ftruncate(writer, placeholder.size)
-            self.dress(writer, placeholder)
-
-        return make_memfd(self.memfd_name(placeholder), fill)
 
     def memfd_name(self, placeholder: Placeholder) -> bytes:
         """What `pattern` knows it by."""
@@ -259,14 +231,6 @@ class OpenFiles:
             os.pwrite(writer, text, 0)
             self.account(placeholder)
 
-    def dress(self, writer: int, placeholder: Placeholder) -> None:
-        """Give the memfd the file's mode and times, for where fstat of a low number is not trapped."""
-        found = placeholder.dentry.stat()
-        mode = stat.S_IMODE(found.mode) & 0o777
-        # Who may execute the file at all, as root may by any x bit, must be able to execute its memfd.
-        os.fchmod(writer, mode | (0o500 if mode & 0o111 else 0o400))
-        os.utime(writer, ns=(max(found.atime, 0), max(found.mtime, 0)))
-
     def drop(self, placeholder: Placeholder) -> None:
         """Let our own hold on it go."""
         self.held.pop(placeholder.number, None)
@@ -275,27 +239,14 @@ class OpenFiles:
             placeholder.holder = -1
         self.cached -= placeholder.filled
         placeholder.filled = 0
-        handle, placeholder.handle = placeholder.handle, None
-        if handle is not None:
-            handle.close()
-        if placeholder.copy >= 0:
-            os.close(placeholder.copy)
-            placeholder.copy = -1
-
-    def fifo(self, dentry: Dentry) -> bytes:
-        """The path of a real fifo that stands for a virtual one: two processes that open it meet in it."""
-        path = self.scratch + b"/fifo.%d.%d" % (dentry.mount.id, dentry.node.ino)
-        try:
-            self.in_scratch(os.mkfifo, path, 0o600)
-        except FileExistsError:
-            pass
-        return path
+        placeholder.close_handle()
+        placeholder.close_copy()
 
     # ---------------------------------------------------------------- content
 
     def fill(self, placeholder: Placeholder) -> None:
         """Put the content into the holder's memfd, if it is not there."""
-        if placeholder.dentry.kind != REGULAR or placeholder.filled or not placeholder.size:
+        if placeholder.whole:
             return
         self.copy_content(placeholder, placeholder.holder)
         self.account(placeholder)
@@ -304,11 +255,75 @@ class OpenFiles:
         """It is filled now: count it, and drop the oldest where it becomes too much."""
         placeholder.filled = placeholder.size
         self.cached += placeholder.size
-        while self.cached > self.cache_bytes:
-            oldest = next((other for other in self.held.values() if other.filled and other is not placeholder), None)
-            if oldest is None:
-                break
-            self.drop(oldest)
+        if self.cached > self.cache_bytes:
+            for other in list(itertools.islice(self.held.values(), SHRINK_LOOKS)):
+                if other.filled and other is not placeholder and not other.is_open():
+                    self.drop(other)
+                    if self.cached <= self.cache_bytes:
+                        return
+
+    def begin_writing(self, placeholder: Placeholder, truncated: bool) -> None:
+        """Processes are about to get descriptors to write it by: from now on the memfd is the truth. What it held before must be
+        there, unless it is *truncated* at once. What the module refuses, it refuses here."""
+        self.written.look()
+        if placeholder.written:
+            return
+        handle = placeholder.dentry.node.open(os.O_RDWR)
+        placeholder.close_handle()
+        placeholder.close_copy()
+        placeholder.handle = handle
+        if not truncated and not placeholder.whole:
+            self.copy_content(placeholder, placeholder.holder)
+        self.cached -= placeholder.filled
+        placeholder.filled = 0
+        placeholder.dress(placeholder.holder)
+        placeholder.note()
+        self.written.add(placeholder)
+
+    def settled(self, placeholder: Placeholder) -> None:
+        """It was written back, and is an ordinary cached file."""
+        placeholder.close_handle()
+        placeholder.size = os.fstat(placeholder.holder).st_size
+        self.account(placeholder)
+
+    def change_size(self, dentry: Dentry, size: int) -> None:
+        """truncate(2). ENOSPC, EFBIG."""
+        placeholder = dentry.mount.superblock.placeholders.get(dentry.node.ino)
+        if placeholder is None or placeholder.holder < 0:
+            dentry.node.set(Change(size=size))
+            return
+        self.begin_writing(placeholder, size == 0)
+        os.truncate(b"/proc/self/fd/%d" % placeholder.holder, size)
+
+    def refresh(self, dentry: Dentry, times: bool = False) -> None:
+        """Mode, or with *times* the times, of an inode were set: its memfd, if it has one, shows them too."""
+        placeholder = dentry.mount.superblock.placeholders.get(dentry.node.ino)
+        if placeholder is not None and placeholder.holder >= 0 and dentry.kind != DIRECTORY:
+            placeholder.redress(times)
+
+    def removed(self, dentry: Dentry) -> None:
+        """A name of a file was removed. With the last one, and when nobody has it open, all that we hold of it goes."""
+        superblock = dentry.mount.superblock
+        placeholder = superblock.placeholders.get(dentry.node.ino)
+        if placeholder is None or dentry.kind == DIRECTORY or dentry.node.stat().nlink:
+            return
+        if placeholder.holder < 0 or not placeholder.is_open():
+            self.written.files.pop(placeholder.number, None)
+            placeholder.written = False
+            self.drop(placeholder)
+            self.by_number.pop(placeholder.number, None)
+            del superblock.placeholders[dentry.node.ino]
+
+    def demand_stored(self, dentry: Dentry) -> None:
+        """What processes wrote to the file is the module's content now."""
+        placeholder = dentry.mount.superblock.placeholders.get(dentry.node.ino)
+        if placeholder is not None and placeholder.written:
+            self.written.settle(placeholder)
+
+    def store(self, placeholder: Placeholder) -> None:
+        """Write back now, whether or not somebody still writes. ENOSPC, EIO."""
+        if placeholder.written:
+            self.written.store(placeholder)
 
     def fill_descriptor(self, call: Call, number: int, placeholder: Placeholder) -> None:
         """Put the content into the very memfd that a task has at *number*: it may be one that was dropped here since."""
@@ -318,6 +333,9 @@ class OpenFiles:
         try:
             # Another thread may have put something else at that number since we looked: what we fill, we also write and chmod.
             if self.of_link(os.readlink(b"/proc/self/fd/%d" % descriptor)) is not placeholder:
+                return
+            if placeholder.written:
+                placeholder.untracked = True
                 return
             theirs, ours = os.fstat(descriptor), os.fstat(placeholder.holder) if placeholder.holder >= 0 else None
             if ours is not None and theirs.st_ino == ours.st_ino:
@@ -329,14 +347,14 @@ class OpenFiles:
 
     def copy_content(self, placeholder: Placeholder, descriptor: int) -> None:
         content, size = placeholder.content(), placeholder.size
-        found = placeholder.dentry.stat()
+        found = placeholder.dentry.node.stat()
         if min(size, found.blocks * 512) > available_memory() // 2:
             fail(errno.ENOMEM, "too large to be held in memory")
         os.fchmod(descriptor, 0o600)  # it has the file's mode, which may forbid us to write
         writer = os.open(b"/proc/self/fd/%d" % descriptor, os.O_RDWR | os.O_CLOEXEC)
         try:
             self.copy_ranges(content, writer, size)
-            self.dress(writer, placeholder)
+            placeholder.dress(writer, found)
         finally:
             os.close(writer)
 
@@ -354,8 +372,7 @@ class OpenFiles:
             os.fchmod(writer, 0o500)
 
         reader = make_memfd(self.memfd_name(placeholder), fill)
-        if placeholder.copy >= 0:
-            os.close(placeholder.copy)
+        placeholder.close_copy()
         placeholder.copy, placeholder.copy_interpreter = reader, interpreter
         return reader
 
@@ -379,30 +396,45 @@ class OpenFiles:
     # ---------------------------------------------------------------- handing out
 
     def open(self, call: Call, dentry: Dentry, flags: int) -> int:
-        """Answer an open: a new open file description of the placeholder becomes a descriptor of the task."""
+        """Answer an open: a new open file description of the placeholder, or of the host's file, becomes the task's descriptor.
+        What the module refuses, it refuses now (ENOKEY), also of an empty file."""
+        plain = dentry.kind == REGULAR and not flags & os.O_PATH
+        if plain and dentry.real:
+            return self.hand_over(call, dentry, flags)
         placeholder = self.placeholder(dentry)
-        if dentry.kind == REGULAR and not flags & os.O_PATH:
-            placeholder.content()  # what the module refuses, it refuses now (ENOKEY), also of an empty file
-        descriptor = os.open(b"/proc/self/fd/%d" % placeholder.holder, flags & KEPT_FLAGS | os.O_CLOEXEC)
+        taken = KEPT_FLAGS
+        if plain and flags & (os.O_ACCMODE | os.O_TRUNC):
+            self.begin_writing(placeholder, bool(flags & os.O_TRUNC))
+            taken |= os.O_ACCMODE | os.O_TRUNC
+        elif plain:
+            placeholder.content()
+        descriptor = os.open(b"/proc/self/fd/%d" % placeholder.holder, flags & taken | os.O_CLOEXEC)
         try:
             return self.give(call, placeholder, descriptor, bool(flags & os.O_CLOEXEC))
         finally:
             os.close(descriptor)
+
+    def hand_over(self, call: Call, dentry: Dentry, flags: int) -> int:
+        """The task gets the host's own descriptor, and is never asked again."""
+        with dentry.node.open(flags & ~(os.O_CREAT | os.O_EXCL)) as handle:
+            descriptor = handle.descriptor()
+            assert descriptor is not None  # what `Stat.real` promises
+            return call.add_fd(descriptor, None, bool(flags & os.O_CLOEXEC))
 
     def give(
         self, call: Call, placeholder: Placeholder, descriptor: int, cloexec: bool, answer: bool = True, least: int = 0
     ) -> int:
         """Install our *descriptor* at a free high number of the task, not below *least*; with *answer* that is the call's
         result."""
-        whole = placeholder.dentry.kind == DIRECTORY or placeholder.filled or not placeholder.size
-        number = self.free_number(call.tid, max(READY if whole else LAZY, least))
+        number = self.free_number(call.tid, max(READY if placeholder.whole else LAZY, least))
         try:
             return call.add_fd(descriptor, number, cloexec, answer)
         except OSError as error:
             if error.errno not in (errno.EBADF, errno.EMFILE, errno.EINVAL):
                 raise
         # The hard limit is lower than our numbers: any number will do, filled, so that reads need no trap.
-        self.fill(placeholder)
+        if not placeholder.written:
+            self.fill(placeholder)
         self.low_directories = self.low_directories or placeholder.dentry.kind == DIRECTORY
         return call.add_fd(descriptor, None, cloexec, answer)
 

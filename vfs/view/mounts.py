@@ -9,12 +9,15 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vfs.api import Filesystem, MountOptions, fail
+from vfs.api import Filesystem, MountOptions, Node, fail, option
+from vfs.api.options import flag
+from vfs.view.dentry import Dentry, Place
 
 if TYPE_CHECKING:
-    from vfs.view.dentry import Dentry, Place
+    from vfs.view.placeholder import Placeholder
 
 FIRST_MINOR = 1 << 19
 """st_dev of a mount is 0:minor, as the kernel numbers file systems without a device. The host's count up from small numbers."""
@@ -25,40 +28,109 @@ FIRST_ID = 1 << 20
 _serial = itertools.count()
 
 
-class Mount:
-    """One mount. *type* and *source* are shown as the user gave them; *above* is the directory that holds the mount point;
-    *uses* is the mount that its source lies in, which must stay as long as this one."""
+@dataclass
+class ViewOptions(MountOptions):
+    """What a view takes besides."""
 
-    __slots__ = ("above", "detached", "device", "filesystem", "id", "options", "root", "source", "target", "type", "uses")
+    excepted: list[str] = option(str, "a path below it at which the earlier view shows", name="except", many=True)  # noqa: RUF009
+    permanent: bool = option(flag, "cannot be unmounted as long as the view lasts")
+    showcall: bool = option(flag, "log each call on this mount")
+
+
+class Superblock:
+    """One mounted file system. Several mounts may show it: binds, and the same mount in other views. *device* is its `st_dev`;
+    *below* is the one that its own source lies in."""
+
+    __slots__ = ("below", "dependents", "device", "filesystem", "placeholders", "room", "shared")
+
+    def __init__(self, filesystem: Filesystem, below: Superblock | None = None) -> None:
+        real = filesystem.root.stat().real
+        self.device = real[0] if real else os.makedev(0, FIRST_MINOR + next(_serial))
+        self.filesystem = filesystem
+        self.below = below
+        self.dependents = 0
+        """How many others have their source here: then it stays open."""
+        self.placeholders: dict[int, Placeholder] = {}
+        """What stands for its inodes, by number."""
+        self.shared = False
+        """More than one mount shows it, or has: then none knows of all changes."""
+        self.room = 0
+        """Bytes that may be written into the cache before `statfs` must be asked again."""
+
+
+class Mount:
+    """One mount. *type* and *source* are shown as the user gave them, *shown* are the module's own options. *covered* is what
+    showed at the target before, *above* the directory that holds it."""
+
+    __slots__ = (
+        "above",
+        "covered",
+        "epoch",
+        "holes",
+        "id",
+        "options",
+        "read_only",
+        "root",
+        "shown",
+        "source",
+        "superblock",
+        "target",
+        "type",
+    )
 
     def __init__(
         self,
-        filesystem: Filesystem,
+        superblock: Superblock,
+        node: Node,
         type: str,
         source: bytes,
         target: bytes,
+        covered: Place,
         above: Place,
-        options: MountOptions,
-        uses: Mount | None,
+        options: ViewOptions,
+        read_only: bool = False,
+        shown: str = "",
     ) -> None:
-        serial = next(_serial)
-        self.id = FIRST_ID + serial
-        self.device = os.makedev(0, FIRST_MINOR + serial)
-        self.filesystem, self.type, self.source, self.target = filesystem, type, source, target
-        self.above, self.options, self.uses = above, options, uses
-        self.detached = False
-        self.root: Dentry
+        self.id = FIRST_ID + next(_serial)
+        self.superblock, self.type, self.source, self.target = superblock, type, source, target
+        self.covered, self.above, self.options, self.shown = covered, above, options, shown
+        self.read_only = read_only or superblock.filesystem.read_only
+        base = target.rstrip(b"/")
+        self.holes = frozenset(base + b"/" + os.fsencode(path).strip(b"/") for path in options.excepted)
+        """Paths, below the target, at which the earlier view shows."""
+        self.epoch = 0
+        """Grows when a directory gets another name: what dentries know of their paths is then old."""
+        self.root = Dentry(self, None, target.rpartition(b"/")[2], node)
+
+    @property
+    def filesystem(self) -> Filesystem:
+        return self.superblock.filesystem
+
+    @property
+    def device(self) -> int:
+        return self.superblock.device
 
     @property
     def inside(self) -> Mount | None:
         """The mount that holds the mount point, `None`: the host."""
-        return None if isinstance(self.above, bytes) else self.above.mount
+        return self.above.mount if isinstance(self.above, Dentry) else None
+
+    @property
+    def constant(self) -> bool:
+        """Names and attributes stay what they are: nobody may change them."""
+        return self.superblock.filesystem.read_only and not self.superblock.filesystem.changes_outside
+
+    @property
+    def is_ours(self) -> bool:
+        """All changes of names come through this mount, so that names may be remembered."""
+        return self.constant or not (self.superblock.shared or self.superblock.filesystem.changes_outside)
 
     def shown_options(self) -> str:
         """The options as /proc/mounts shows them."""
-        words = ["ro" if self.filesystem.read_only else "rw"]
+        words = ["ro" if self.read_only else "rw"]
         words += [name for name in ("nosuid", "nodev", "noexec", "noatime") if getattr(self.options, name)]
-        return ",".join(words)
+        words += ["except=" + path for path in self.options.excepted]
+        return ",".join([*words, self.shown] if self.shown else words)
 
 
 class MountTable:
@@ -66,16 +138,35 @@ class MountTable:
 
     def __init__(self) -> None:
         self.mounts: list[Mount] = []
+        self.present: set[Mount] = set()
+        """The same, to be asked quickly. A mount taken out may live on in what processes have open."""
         self.on: dict[bytes, Mount] = {}
         """The latest mount on each target. `over` tells whether it is what shows."""
         self.private: dict[bytes, bytes] = {}
         """Directories of the host in whose place the view has its own."""
         self.points: set[bytes] = set()
         """Where the view differs from the host: the keys of both."""
-        self.detached: list[Mount] = []
-        """Taken out by `umount -l` while somebody used them."""
+        self.holes: set[bytes] = set()
+        """All paths of holes."""
         self.idle = True
         """There was no mount yet: every call is the kernel's."""
+
+    def fork(self) -> MountTable:
+        """The table of a view that starts from this one, apart from now on."""
+        other = MountTable()
+        other.mounts = list(self.mounts)
+        other.private = dict(self.private)
+        other.idle = self.idle
+        other.index()
+        for mount in self.mounts:
+            mount.superblock.shared = True
+        return other
+
+    def index(self) -> None:
+        self.present = set(self.mounts)
+        self.on = {mount.target: mount for mount in self.mounts}
+        self.points = set(self.on) | set(self.private)
+        self.holes = {hole for mount in self.mounts for hole in mount.holes}
 
     def replace(self, directory: bytes, private: bytes) -> None:
         """Show a directory of our own in place of one of the host."""
@@ -84,20 +175,15 @@ class MountTable:
 
     def add(self, mount: Mount) -> None:
         self.mounts.append(mount)
-        self.on[mount.target] = mount
-        self.points.add(mount.target)
+        self.index()
         self.idle = False
 
-    def remove(self, mount: Mount, used: bool = False) -> None:
-        """Take a mount out; what it covered shows again. *used*: it is detached. EINVAL: not in the table."""
-        if mount not in self.mounts:
+    def remove(self, mount: Mount) -> None:
+        """Take a mount out; what it covered shows again. EINVAL: not in the table."""
+        if mount not in self.present:
             fail(errno.EINVAL, "not mounted")
         self.mounts.remove(mount)
-        mount.detached = True
-        if used:
-            self.detached.append(mount)
-        self.on = {other.target: other for other in self.mounts}
-        self.points = set(self.on) | set(self.private)
+        self.index()
 
     def over(self, path: bytes, owner: Mount | None) -> Mount | None:
         """The mount that shows at *path* of *owner* (`None`: of the host)."""
@@ -110,17 +196,42 @@ class MountTable:
         owner = self.over(b"/", None)
         at = path.find(b"/", 1)
         while at > 0:
-            owner = self.over(path[:at], owner) or owner
+            owner = self.owner_at(path[:at], owner)
             at = path.find(b"/", at + 1)
+        return self.owner_at(path, owner)
+
+    def owner_at(self, path: bytes, owner: Mount | None) -> Mount | None:
+        """Who owns *path*, whose directory *owner* has."""
+        if path in self.holes and owner is not None and path in owner.holes:
+            owner = self.beneath(path, owner)
         return self.over(path, owner) or owner
+
+    def beneath(self, path: bytes, mount: Mount) -> Mount | None:
+        """Who owns *path* where *mount* has a hole there."""
+        owner = mount.covered.mount if isinstance(mount.covered, Dentry) else None
+        at = path.find(b"/", len(mount.target.rstrip(b"/")) + 1)
+        while at > 0:
+            owner = self.owner_at(path[:at], owner)
+            at = path.find(b"/", at + 1)
+        return owner
 
     def dependents(self, mount: Mount) -> list[Mount]:
         """The mounts that lie on or below this one, or whose source lies in it."""
         below = mount.target.rstrip(b"/") + b"/"
         later = self.mounts[self.mounts.index(mount) + 1 :]
-        return [m for m in later if m.uses is mount or m.target == mount.target or m.target.startswith(below)]
+        only = all(m is mount or m.superblock is not mount.superblock for m in self.mounts)
+        return [
+            m
+            for m in later
+            if (only and m.superblock.below is mount.superblock) or m.target == mount.target or m.target.startswith(below)
+        ]
 
     def below(self, path: bytes) -> bool:
         """Whether a mount point lies on or below a host path."""
         prefix = path.rstrip(b"/") + b"/"
         return any(m.inside is None and (m.target == path or m.target.startswith(prefix)) for m in self.mounts)
+
+    def under(self, dentry: Dentry) -> bool:
+        """Whether a mount point lies on a dentry or below it."""
+        path = dentry.path
+        return any(m.inside is dentry.mount and (m.target == path or m.target.startswith(path + b"/")) for m in self.mounts)

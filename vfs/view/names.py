@@ -77,6 +77,10 @@ class Parent(NamedTuple):
 class Missing(FileNotFoundError):
     """Only the last component of a name is missing, and in a virtual directory: there a file would be made."""
 
+    def __init__(self, directory: Dentry, name: bytes) -> None:
+        super().__init__(errno.ENOENT, os.strerror(errno.ENOENT))
+        self.directory, self.name = directory, name
+
 
 def mount_of(place: Place) -> Mount | None:
     return place.mount if isinstance(place, Dentry) else None
@@ -209,7 +213,7 @@ class Names:
         place, crossed, proc = self.walk(call.tid, base, path, follow, shown, full.rpartition(b"/")[0] if shown else None)
         if isinstance(place, Dentry):
             return place
-        if crossed:
+        if crossed and not (place == full and isinstance(base, bytes)):  # through a hole the kernel goes the same way
             raise Elsewhere(place)
         if follow and shown and not proc:
             self.host.learn_final(full)
@@ -240,8 +244,8 @@ class Names:
             fail(errno.ENOTDIR)
         return Parent(found.place, found.crossed, name, path[len(stripped) :])
 
-    def entry(self, parent: Parent) -> Dentry | None:
-        """The virtual entry that is there, if one is: in a virtual directory, or a mount point of the host."""
+    def entry(self, parent: Parent) -> Place | None:
+        """What is there, if that is virtual: an entry of a virtual directory (or a hole), or a mount point of the host."""
         if isinstance(parent.place, bytes):
             mount = self.mounts.over(parent.path, None)
             return mount.root if mount else None
@@ -269,7 +273,7 @@ class Names:
         while todo:
             name = todo.pop()
             if learn is not None and not todo:  # the directory part is done: remember where it led
-                if not crossed and not proc and isinstance(here, bytes):
+                if (not crossed or here == learn) and not proc and isinstance(here, bytes):
                     self.host.learn_directory(learn, here)
                 learn = None
             before = here
@@ -293,7 +297,7 @@ class Names:
                     except FileNotFoundError:
                         if todo:
                             raise
-                        raise Missing(errno.ENOENT, os.strerror(errno.ENOENT)) from None
+                        raise Missing(here, name) from None
                 else:
                     child = self.cover((b"" if here == b"/" else here) + b"/" + name)
                     if child in self.mounts.private:
@@ -373,45 +377,123 @@ class Names:
     def above(self, here: Place) -> Place:
         """The directory that holds *here*, or what a later mount put on it."""
         if isinstance(here, bytes):
+            if here in self.mounts.holes:
+                return self.around(here) or b"/"
             return self.cover(here.rpartition(b"/")[0] or b"/")
-        above = here.parent or (here if here.path == b"/" or here.mount.detached else here.mount.above)
+        mount = here.mount
+        if here.path in self.mounts.holes and here.path not in mount.holes:
+            around = self.around(here.path)
+            if around is not None:
+                return around
+        above = here.parent or (here if mount.target == b"/" or mount not in self.mounts.present else mount.above)
         if isinstance(above, bytes):
             return self.cover(above)
-        if above.path not in self.mounts.on or above.mount.detached:
+        if above.path not in self.mounts.on or above.mount not in self.mounts.present:
             return above
-        mount = self.mounts.over(above.path, above.mount if above.parent else above.mount.inside)
-        return mount.root if mount else above
+        over = self.mounts.over(above.path, above.mount if above.parent else above.mount.inside)
+        return over.root if over else above
 
-    def child(self, directory: Dentry, name: bytes, shown: bool) -> Dentry:
-        """The entry of a virtual directory, or the root of the mount on it; *shown*: see `shows`. ENOTDIR, ENOENT,
-        ENAMETOOLONG."""
+    def around(self, hole: bytes) -> Dentry | None:
+        """The directory of the mount in which a path is a hole."""
+        mount = next((m for m in reversed(self.mounts.mounts) if hole in m.holes), None)
+        if mount is None:
+            return None
+        here = mount.root
+        for name in hole[len(mount.target.rstrip(b"/")) + 1 :].split(b"/")[:-1]:
+            try:
+                here = here.child(name, here.node.lookup(name))
+            except OSError:
+                break
+        return here
+
+    def beneath(self, hole: bytes, mount: Mount) -> Place:
+        """What shows where *mount* has a hole. ENOENT, ENOTDIR."""
+        here = mount.covered
+        for name in hole[len(mount.target.rstrip(b"/")) + 1 :].split(b"/"):
+            if isinstance(here, Dentry):
+                here = self.child(here, name, False)
+            else:
+                here = self.cover((b"" if here == b"/" else here) + b"/" + name)
+        if isinstance(here, bytes):
+            os.lstat(here)
+        return here
+
+    def child(self, directory: Dentry, name: bytes, shown: bool) -> Place:
+        """The entry of a virtual directory, or the root of the mount on it, or what shows through a hole; *shown*: see `shows`.
+        ENOTDIR, ENOENT, ENAMETOOLONG."""
         if directory.kind != DIRECTORY:
             fail(errno.ENOTDIR)
-        path = (b"" if directory.path == b"/" else directory.path) + b"/" + name
+        base = directory.path
+        path = (b"" if base == b"/" else base) + b"/" + name
         if shown:
             dentry = self.dentries.get(path)
             if dentry is not None:
                 return dentry
         if len(name) > NAME_MAX or len(path) > DEEPEST:
             fail(errno.ENAMETOOLONG)
-        mount = self.mounts.over(path, directory.mount)
+        owner = directory.mount
+        if path in owner.holes and not directory.removed:
+            return self.beneath(path, owner)
+        mount = self.mounts.over(path, owner)
         if mount is not None:
             return mount.root
-        constant = shown and directory.mount.filesystem.read_only
-        if constant and path in self.absent:
+        if directory.removed:
             fail(errno.ENOENT)
-        if len(self.dentries) + len(self.absent) > self.CACHE_LIMIT:
-            self.dentries.clear()
-            self.absent.clear()
-        try:
-            node = directory.node.lookup(name)
-        except OSError as error:
-            if constant and error.errno == errno.ENOENT:
-                self.absent.add(path)
-            raise
-        dentry = Dentry(directory.mount, directory, name, path, node)
-        if dentry.kind == DIRECTORY and dentry.is_its_own_ancestor():
-            fail(errno.ELOOP)  # as Linux: a damaged image has directories in circles
-        if constant:
+        if not owner.is_ours:
+            return self.entry_of(directory, name)
+        if shown and path in self.absent:
+            fail(errno.ENOENT)
+        dentry = directory.known(name)
+        if dentry is None:
+            if len(self.dentries) + len(self.absent) > self.CACHE_LIMIT:
+                self.dentries.clear()
+                self.absent.clear()
+            try:
+                dentry = self.entry_of(directory, name)
+            except OSError as error:
+                if shown and error.errno == errno.ENOENT:
+                    self.absent.add(path)
+                raise
+        if shown:
             self.dentries[path] = dentry
         return dentry
+
+    def entry_of(self, directory: Dentry, name: bytes) -> Dentry:
+        """The dentry of an entry that the module is asked for. ENOENT; ELOOP."""
+        dentry = directory.child(name, directory.node.lookup(name))
+        if dentry.kind == DIRECTORY and dentry.is_its_own_ancestor():
+            fail(errno.ELOOP)  # as Linux: a damaged image has directories in circles
+        return dentry
+
+    # ---------------------------------------------------------------- changes
+
+    def appeared(self, directory: Dentry, name: bytes) -> None:
+        """An entry was made in a virtual directory."""
+        self.absent.discard(join(directory.path, name))
+
+    def vanished(self, directory: Dentry, name: bytes) -> None:
+        """An entry of a virtual directory was removed."""
+        self.dentries.pop(join(directory.path, name), None)
+        directory.lose(name)
+
+    def moved(self, directory: Dentry, name: bytes, new: Dentry, new_name: bytes, exchanged: bool) -> None:
+        """An entry of a virtual directory was renamed: who holds its dentry sees it at its new place."""
+        old, over = directory.known(name), new.known(new_name)
+        if directory.children is not None:
+            directory.children.pop(name, None)
+        if not exchanged:
+            new.lose(new_name)
+        new.take(old, new_name)
+        if exchanged:
+            directory.take(over, name)
+        for dentry in (old, over if exchanged else None):
+            if dentry is not None and dentry.kind == DIRECTORY:
+                dentry.mount.epoch += 1
+                self.forget()
+        for path in (join(directory.path, name), join(new.path, new_name)):
+            self.dentries.pop(path, None)
+            self.absent.discard(path)
+
+
+def join(directory: bytes, name: bytes) -> bytes:
+    return (b"" if directory == b"/" else directory) + b"/" + name

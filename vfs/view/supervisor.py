@@ -9,17 +9,29 @@ import traceback
 from collections.abc import Callable, Iterable
 
 from vfs.api import message
-from vfs.view.calls import changes, descriptors, directories, execute, identity, opening, paths, sockets, watches
+from vfs.view.calls import (
+    attributes,
+    changes,
+    descriptors,
+    directories,
+    execute,
+    identity,
+    opening,
+    paths,
+    sockets,
+    watches,
+    writing,
+)
 from vfs.view.calls import mount as mounting
 from vfs.view.calls.table import CallTable
 from vfs.view.files import OpenFiles
 from vfs.view.kernel.notify import Call
 from vfs.view.messages import tell
-from vfs.view.mounts import Mount, MountTable
+from vfs.view.mounts import Mount, MountTable, Superblock
 from vfs.view.tasks import Tasks
 from vfs.view.view import View
 
-SUBJECTS = (paths, opening, descriptors, directories, execute, changes, mounting, identity, sockets, watches)
+SUBJECTS = (paths, opening, descriptors, directories, execute, changes, attributes, writing, mounting, identity, sockets, watches)
 
 UNSEEN = ("io_uring_setup", "io_uring_enter", "io_uring_register", "io_setup", "io_submit")
 """Calls by which the kernel would read virtual descriptors without us: libraries fall back when they do not exist."""
@@ -34,10 +46,14 @@ class Supervisor:
         self.tasks = Tasks(files)
         mounts = MountTable()
         # Where libmount notes what mountinfo lacks (utab): of what is mounted here the host's shall say nothing.
-        mounts.replace(b"/run/mount", files.private_directory(b"run.mount"))
+        mounts.replace(b"/run/mount", files.scratch.private_directory(b"run.mount"))
         self.view = View(mounts, self.tasks)
         """The view of the task whose call is being answered."""
+        self.views = [self.view]
+        self.superblocks: list[Superblock] = []
+        """All that is mounted in any view, in the order it was."""
         self.files.users = self.all_held
+        self.files.written.say = self.say
         self.pids: Callable[[], Iterable[int]] = lambda: ()
         """The processes of the view; set when it has started."""
         self.table = CallTable()
@@ -60,31 +76,32 @@ class Supervisor:
             self.say("".join(traceback.format_exception(error)))
 
     def detach(self, mount: Mount) -> None:
-        """Take a mount out of the view. Its file system is closed when nothing has it open any more."""
-        used = self.user_of(mount) is not None
-        self.view.mounts.remove(mount, used)
+        """Take a mount out of the view. Its file system is closed when nobody has anything of it any more."""
+        self.view.mounts.remove(mount)
         self.view.names.forget()
-        if not used:
-            self.shut(mount)
+        self.release()
 
     def release(self) -> None:
-        """Close the detached mounts that nobody uses any more."""
-        for mount in list(self.view.mounts.detached):
-            if self.user_of(mount) is None:
-                self.view.mounts.detached.remove(mount)
-                self.shut(mount)
+        """Close the file systems that no view shows and nobody uses any more, the latest first."""
+        shown = {mount.superblock for view in self.views for mount in view.mounts.mounts}
+        for superblock in reversed(self.superblocks.copy()):
+            if superblock not in shown and not superblock.dependents and self.user_of(superblock) is None:
+                self.shut(superblock)
 
-    def shut(self, mount: Mount) -> None:
-        """Close the file system of a mount that is out of the table. What a module does wrong there is told, no more."""
-        self.files.forget_mount(mount.id)
+    def shut(self, superblock: Superblock) -> None:
+        """Close a file system. What a module does wrong there is told, no more."""
+        self.files.forget_filesystem(superblock)
+        self.superblocks.remove(superblock)
+        if superblock.below is not None:
+            superblock.below.dependents -= 1
         try:
-            mount.filesystem.close()
+            superblock.filesystem.close()
         except Exception as error:
-            self.say(f"{os.fsdecode(mount.target)}: {message(error) if isinstance(error, OSError) else repr(error)}")
+            self.say(f"{superblock.filesystem.type}: {message(error) if isinstance(error, OSError) else repr(error)}")
 
-    def user_of(self, mount: Mount) -> int | None:
-        """A process that has something of the mount open, as its cwd, mapped or running."""
-        ours = {placeholder.number for placeholder in self.files.of_mount(mount.id)}
+    def user_of(self, superblock: Superblock, mount: Mount | None = None) -> int | None:
+        """A process that has something of the file system (of one *mount* of it) open, as its cwd, mapped or running."""
+        ours = {p.number for p in superblock.placeholders.values() if mount is None or p.dentry.mount is mount}
         if not ours:
             return None
         for pid in self.pids():
@@ -119,8 +136,7 @@ class Supervisor:
             pass
 
     def close(self) -> None:
-        """The tree has ended: close all mounts, the latest first."""
-        mounts, self.view.mounts = self.view.mounts, MountTable()
-        for mount in [*reversed(mounts.mounts), *mounts.detached]:
-            self.shut(mount)
+        """The tree has ended: close all file systems, the latest first."""
+        for superblock in reversed(self.superblocks.copy()):
+            self.shut(superblock)
         self.files.close()

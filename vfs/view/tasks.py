@@ -6,13 +6,21 @@ Nothing is kept: /proc tells each time. A table would have to learn of every for
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from vfs.view.files import OpenFiles
 from vfs.view.kernel.abi import AT_FDCWD
 
 if TYPE_CHECKING:
     from vfs.view.dentry import Place
+
+
+class Creator(NamedTuple):
+    """For what a task creates: owner, group, umask."""
+
+    uid: int
+    gid: int
+    umask: int
 
 
 class Tasks:
@@ -62,3 +70,20 @@ class Tasks:
             return os.readlink(b"/proc/%d/exe" % tid)
         except OSError:
             return b""
+
+    def creator(self, tid: int) -> Creator:
+        """Whose will be what a task creates, and what its umask is (proc_pid_status(5))."""
+        uid, gid, umask = os.geteuid(), os.getegid(), 0o022
+        try:
+            with open(b"/proc/%d/status" % tid, "rb", buffering=0) as status:
+                for line in status.read(1024).split(b"\n"):
+                    if line.startswith(b"Umask:"):
+                        umask = int(line[6:], 8)
+                    elif line.startswith(b"Uid:"):
+                        uid = int(line.split()[4])
+                    elif line.startswith(b"Gid:"):
+                        gid = int(line.split()[4])
+                        break
+        except OSError:
+            pass  # it hides from us: what is its parent's is its own
+        return Creator(uid, gid, umask)

@@ -1,86 +1,67 @@
-"""Calls that change the tree by name. What is mounted read-only refuses them; across a border they are EXDEV.
+"""Calls that change the tree by name: make, remove, link and rename entries. Across a border they are EXDEV.
 
-The order of the errors is Linux's: a call that takes a whole name finds it first (ENOENT before EROFS); one that removes or
-renames an entry asks whether the mount may be written before it looks for the entry; one that makes an entry looks first
-(EEXIST before EROFS); rename compares the mounts before anything else.
+The order of the errors is Linux's: one that removes or renames an entry asks whether the mount may be written before it looks for
+the entry; one that makes an entry looks first (EEXIST before EROFS); rename compares the mounts before anything else.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from vfs.view.calls.names import named, opened, read_only, redirect, redirected, unless
+from vfs.api import fail
+from vfs.api.acl import DEFAULT
+from vfs.view.calls.names import demand_writable, redirect, redirected
 from vfs.view.calls.table import CallTable, Handler
-from vfs.view.dentry import DIRECTORY, REGULAR, Dentry, Place
-from vfs.view.kernel.abi import (
-    AT_EMPTY_PATH,
-    AT_FDCWD,
-    AT_REMOVEDIR,
-    AT_SYMLINK_FOLLOW,
-    RENAME_EXCHANGE,
-    RENAME_NOREPLACE,
-    XATTR_CREATE,
-    XATTR_REPLACE,
-)
+from vfs.view.dentry import DIRECTORY, Dentry, Place
+from vfs.view.kernel.abi import AT_EMPTY_PATH, AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_FOLLOW, RENAME_EXCHANGE, RENAME_NOREPLACE
 from vfs.view.kernel.notify import CONTINUE, Call
-from vfs.view.kernel.structs import signed, signed64
+from vfs.view.kernel.structs import signed
 from vfs.view.names import Parent, mount_of
 
 if TYPE_CHECKING:
     from vfs.view.supervisor import Supervisor
 
-# call -> the argument numbers of its dirfd (None: the cwd) and its path; for two names, both pairs.
-One = dict[str, tuple[int | None, int]]
-FOLLOWING: One = {"chmod": (None, 0), "chown": (None, 0), "utime": (None, 0), "utimes": (None, 0)}
-FOLLOWING |= {"removexattr": (None, 0), "fchmodat": (0, 1)}
-NOT_FOLLOWING: One = {"lchown": (None, 0), "lremovexattr": (None, 0)}
-WITH_FLAGS = {"fchmodat2": (0, 1, 3), "fchownat": (0, 1, 4), "utimensat": (0, 1, 3)}
+# call -> the argument numbers of its dirfd (None: the cwd) and its path, for both names, and of the flags.
 Two = dict[str, tuple[int | None, int, int | None, int, int | None]]
-"""And the number of the flags."""
 LINKING: Two = {"link": (None, 0, None, 1, None), "linkat": (0, 1, 2, 3, 4)}
 RENAMING: Two = {"rename": (None, 0, None, 1, None), "renameat": (0, 1, 2, 3, None), "renameat2": (0, 1, 2, 3, 4)}
 
 DOTS = (b".", b"..")
+MAKEABLE = (stat.S_IFREG, stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK)
 
 
 def install(table: CallTable, supervisor: Supervisor) -> None:
-    for name, (dirfd, path) in FOLLOWING.items():
-        table.always(named(supervisor, read_only, path, dirfd), name)
-    for name, (dirfd, path) in NOT_FOLLOWING.items():
-        table.always(named(supervisor, read_only, path, dirfd, follow=False), name)
-    for name, (dirfd, path, flags) in WITH_FLAGS.items():
-        table.always(named(supervisor, read_only, path, dirfd, flags=flags), name)
-    table.always(unless(lambda call: signed64(call.args[1]) < 0, named(supervisor, truncate)), "truncate")
-    table.always(unless(bad_attribute, named(supervisor, read_only)), "setxattr")
-    table.always(unless(bad_attribute, named(supervisor, read_only, follow=False)), "lsetxattr")
     calls = Changes(supervisor)
-    table.always(calls.unnamed(table.handlers["utimensat"]), "utimensat")
-    table.always(calls.unnamed(named(supervisor, read_only, 1, 0)), "futimesat")
     table.always(calls.remove(None, 0, directory=False), "unlink")
     table.always(calls.remove(None, 0, directory=True), "rmdir")
     table.always(calls.unlinkat, "unlinkat")
-    table.always(calls.make(None, 0, directory=True), "mkdir")
-    table.always(calls.make(0, 1, directory=True), "mkdirat")
-    table.always(calls.make(None, 0), "mknod")
-    table.always(calls.make(0, 1), "mknodat")
-    table.always(calls.make(None, 1, link=True), "symlink")
-    table.always(calls.make(1, 2, link=True), "symlinkat")
+    table.always(calls.make(None, 0, calls.directory), "mkdir")
+    table.always(calls.make(0, 1, calls.directory), "mkdirat")
+    table.always(calls.make(None, 0, calls.node), "mknod")
+    table.always(calls.make(0, 1, calls.node), "mknodat")
+    table.always(calls.make(None, 1, calls.symlink), "symlink")
+    table.always(calls.make(1, 2, calls.symlink), "symlinkat")
     for name, places in LINKING.items():
         table.always(calls.link(*places), name)
     for name, places in RENAMING.items():
         table.always(calls.rename(*places), name)
 
 
-def bad_attribute(call: Call) -> bool:
-    """Whether setxattr's flags or its name's length are impossible."""
-    return bool(call.args[4] & 0xFFFFFFFF & ~(XATTR_CREATE | XATTR_REPLACE)) or not 0 < len(call.string(1)) < 256
+def left_by_umask(directory: Dentry, mode: int, umask: int) -> int:
+    """What the umask leaves of a new entry's mode; a default ACL takes its place (acl(5))."""
+    try:
+        directory.node.getxattr(DEFAULT)
+    except OSError:
+        return mode & ~umask
+    return mode
 
 
-def truncate(call: Call, dentry: Dentry) -> int:
-    return -(errno.EROFS if dentry.kind == REGULAR else errno.EISDIR if dentry.kind == DIRECTORY else errno.EINVAL)
+Maker = Callable[[Call, Dentry, bytes, int], None]
+"""Makes an entry of a virtual directory; the number of the path's argument is the last."""
 
 
 class Changes:
@@ -92,11 +73,6 @@ class Changes:
     def parent(self, call: Call, dirfd: int | None, path: int) -> Parent | None:
         directory = AT_FDCWD if dirfd is None else signed(call.args[dirfd])
         return self.supervisor.view.names.parent(call, directory, call.string(path))
-
-    def unnamed(self, handler: Handler) -> Handler:
-        """utimensat and futimesat change the descriptor itself where the name is null."""
-        by_descriptor = opened(self.supervisor, read_only)
-        return lambda call: handler(call) if call.args[1] or signed(call.args[0]) == AT_FDCWD else by_descriptor(call)
 
     # ---------------------------------------------------------------- one entry
 
@@ -111,26 +87,53 @@ class Changes:
 
         return handler
 
-    def make(self, dirfd: int | None, path: int, directory: bool = False, link: bool = False) -> Handler:
-        """A call that makes one entry: a *directory*, a symbolic *link*, or another."""
+    def make(self, dirfd: int | None, path: int, maker: Maker) -> Handler:
+        """A call that makes one entry."""
+        link = maker == self.symlink
 
         def decide(call: Call, parent: Parent) -> int:
             if link and not call.string(0):
                 return CONTINUE  # ENOENT, says the kernel
             if link:
                 self.supervisor.view.names.host.forget()
-            return self.refuse(parent, directory) or self.on_host(call, parent, path, dirfd)
+            number = self.refuse(parent, maker == self.directory)
+            if number or isinstance(parent.place, bytes):
+                return number or self.on_host(call, parent, path, dirfd)
+            maker(call, parent.place, parent.name, path)
+            self.supervisor.view.names.appeared(parent.place, parent.name)
+            return 0
 
         return self.entry(dirfd, path, decide)
 
+    def directory(self, call: Call, above: Dentry, name: bytes, path: int) -> None:
+        uid, gid, umask = self.supervisor.tasks.creator(call.tid)
+        above.node.mkdir(name, left_by_umask(above, call.args[path + 1] & 0o1777, umask), uid, gid)
+
+    def node(self, call: Call, above: Dentry, name: bytes, path: int) -> None:
+        mode = call.args[path + 1] & 0xFFFFFFFF
+        kind = stat.S_IFMT(mode) or stat.S_IFREG
+        if kind not in MAKEABLE:
+            fail(errno.EPERM if kind == DIRECTORY else errno.EINVAL)
+        uid, gid, umask = self.supervisor.tasks.creator(call.tid)
+        rdev = call.args[path + 2] if kind in (stat.S_IFCHR, stat.S_IFBLK) else 0
+        above.node.create(name, kind | left_by_umask(above, mode & 0o7777, umask), rdev & 0xFFFFFFFF, uid, gid)
+
+    def symlink(self, call: Call, above: Dentry, name: bytes, path: int) -> None:
+        uid, gid, _ = self.supervisor.tasks.creator(call.tid)
+        above.node.symlink(name, call.string(0), uid, gid)
+
     def refuse(self, parent: Parent, directory: bool) -> int:
-        """What is wrong with making a new entry there; 0: nothing that we know of, it is on the host."""
+        """What is wrong with making a new entry there; 0: nothing that we know of."""
         names = self.supervisor.view.names
         if isinstance(parent.place, bytes):
             return -errno.EEXIST if names.entry(parent) else 0
         if parent.name in DOTS or names.entry(parent):
             return -errno.EEXIST
-        return -errno.ENOENT if parent.slashes and not directory else -errno.EROFS
+        if parent.slashes and not directory:
+            return -errno.ENOENT
+        if parent.place.mount.read_only:
+            return -errno.EROFS
+        return -errno.ENOENT if parent.place.removed else 0
 
     def on_host(self, call: Call, parent: Parent, path: int, dirfd: int | None) -> int:
         """The kernel does it, under the host's name when its own name leads through a mount."""
@@ -150,14 +153,38 @@ class Changes:
         def decide(call: Call, parent: Parent) -> int:
             if isinstance(parent.place, bytes):
                 point = self.supervisor.view.names.entry(parent)
-                if point:
-                    return -(errno.EISDIR if point.kind == DIRECTORY and not directory else errno.EBUSY)
-                return self.on_host(call, parent, path, dirfd)
+                if point is None:
+                    return self.on_host(call, parent, path, dirfd)
+                is_directory = isinstance(point, Dentry) and point.kind == DIRECTORY
+                return -(errno.EISDIR if is_directory and not directory else errno.EBUSY)
             if parent.name in DOTS:
                 return -(errno.EISDIR if not directory else errno.EINVAL if parent.name == b"." else errno.ENOTEMPTY)
-            return -errno.EROFS
+            demand_writable(parent.place)
+            dentry = self.existing(parent, parent.place)
+            if (dentry.kind == DIRECTORY) != directory:
+                return -(errno.ENOTDIR if directory else errno.EISDIR)
+            if parent.slashes and not directory:
+                return -errno.ENOTDIR
+            if directory:
+                parent.place.node.rmdir(parent.name)
+            else:
+                parent.place.node.unlink(parent.name)
+            self.supervisor.view.names.vanished(parent.place, parent.name)
+            self.supervisor.files.removed(dentry)
+            return 0
 
         return self.entry(dirfd, path, decide)
+
+    def existing(self, parent: Parent, directory: Dentry) -> Dentry:
+        """The entry, to be removed or renamed. ENOENT; EBUSY: something is mounted there or below."""
+        dentry = self.supervisor.view.names.entry(parent)
+        if dentry is None:
+            fail(errno.ENOENT)
+        if not isinstance(dentry, Dentry) or dentry.mount is not directory.mount or dentry.parent is None:
+            fail(errno.EBUSY)
+        if dentry.kind == DIRECTORY and self.supervisor.view.mounts.under(dentry):
+            fail(errno.EBUSY)
+        return dentry
 
     # ---------------------------------------------------------------- two names
 
@@ -183,8 +210,12 @@ class Changes:
             number = self.refuse(target, False)
             if number and isinstance(source, bytes) and not os.path.lexists(source):
                 return -errno.ENOENT
-            if number or isinstance(source, Dentry):
-                return number or -errno.EXDEV
+            if number and number != -errno.EROFS:
+                return number
+            if isinstance(source, Dentry) or isinstance(target.place, Dentry):
+                if source is None or mount_of(target.place) is not mount_of(source):
+                    return -errno.EXDEV
+                return number or self.link_virtual(source, target)
             supervisor.view.names.host.forget()
             if not (crossed or target.crossed) or not name or source is None:
                 return self.on_host(call, target, new, new_dirfd)
@@ -192,6 +223,14 @@ class Changes:
             return redirected(supervisor, call, list(call.args), both)
 
         return handler
+
+    def link_virtual(self, source: Place | None, target: Parent) -> int:
+        assert isinstance(source, Dentry) and isinstance(target.place, Dentry)  # they are of one mount
+        if source.kind == DIRECTORY:
+            return -errno.EPERM
+        target.place.node.link(target.name, source.node)
+        self.supervisor.view.names.appeared(target.place, target.name)
+        return 0
 
     def rename(self, old_dirfd: int | None, old: int, new_dirfd: int | None, new: int, flags: int | None) -> Handler:
         supervisor = self.supervisor
@@ -206,12 +245,8 @@ class Changes:
                 return CONTINUE
             if mount_of(source.place) is not mount_of(target.place):
                 return -errno.EXDEV
-            if isinstance(source.place, Dentry):
-                if source.name in DOTS:
-                    return -errno.EBUSY
-                if target.name in DOTS:
-                    return -(errno.EEXIST if given & RENAME_NOREPLACE else errno.EBUSY)
-                return -errno.EROFS
+            if isinstance(source.place, Dentry) and isinstance(target.place, Dentry):
+                return self.rename_virtual(source, source.place, target, target.place, given)
             # On the host. Mount points are known by their paths: what lies above one keeps its name.
             if supervisor.view.mounts.below(source.path) or supervisor.view.mounts.below(target.path):
                 return -errno.EBUSY
@@ -222,3 +257,29 @@ class Changes:
             return redirected(supervisor, call, list(call.args), both)
 
         return handler
+
+    def rename_virtual(self, source: Parent, old: Dentry, target: Parent, new: Dentry, flags: int) -> int:
+        names = self.supervisor.view.names
+        if source.name in DOTS:
+            return -errno.EBUSY
+        if target.name in DOTS:
+            return -(errno.EEXIST if flags & RENAME_NOREPLACE else errno.EBUSY)
+        demand_writable(old)
+        moved = self.existing(source, old)
+        replaced = self.existing(target, new) if names.entry(target) is not None else None
+        if replaced is not None and flags & RENAME_NOREPLACE:
+            return -errno.EEXIST
+        if replaced is None and flags & RENAME_EXCHANGE:
+            return -errno.ENOENT
+        slashes = source.slashes or (target.slashes and not flags & RENAME_EXCHANGE)
+        if slashes and moved.kind != DIRECTORY:
+            return -errno.ENOTDIR
+        if flags & RENAME_EXCHANGE and target.slashes and replaced is not None and replaced.kind != DIRECTORY:
+            return -errno.ENOTDIR
+        if replaced is not None and replaced.node.ino == moved.node.ino:
+            return 0  # two names of one file: POSIX wants both to stay
+        old.node.rename(source.name, new.node, target.name, flags)
+        names.moved(old, source.name, new, target.name, bool(flags & RENAME_EXCHANGE))
+        if replaced is not None and not flags & RENAME_EXCHANGE:
+            self.supervisor.files.removed(replaced)
+        return 0

@@ -9,15 +9,15 @@ import resource
 from typing import TYPE_CHECKING
 
 from vfs.api import Handle, fail
-from vfs.view.calls.names import opened, read_only
 from vfs.view.calls.table import CallTable, Handler
 from vfs.view.dentry import DIRECTORY
-from vfs.view.files import CHUNK, LAZY, READY, Placeholder
+from vfs.view.files import CHUNK, LAZY, READY
 from vfs.view.kernel import structs
 from vfs.view.kernel.abi import IOV_MAX, MAP_ANONYMOUS, SEEK_DATA, SEEK_HOLE
 from vfs.view.kernel.memory import write_some
 from vfs.view.kernel.notify import CONTINUE, Call
 from vfs.view.kernel.structs import signed, signed64
+from vfs.view.placeholder import Placeholder
 
 if TYPE_CHECKING:
     from vfs.view.supervisor import Supervisor
@@ -35,7 +35,7 @@ def install(table: CallTable, supervisor: Supervisor) -> None:
 
     table.descriptors(calls.duplicate, READY, "dup")
     table.handle(calls.fcntl, "fcntl")
-    table.filter.trap_fcntl((fcntl.F_DUPFD, fcntl.F_DUPFD_CLOEXEC), READY)
+    table.filter.trap_fcntl((fcntl.F_DUPFD, fcntl.F_DUPFD_CLOEXEC, F_ADD_SEALS, F_GET_SEALS), READY)
     table.descriptors(calls.duplicate_to, READY, "dup2", "dup3")
 
     largest = supervisor.files.cache_bytes
@@ -43,9 +43,10 @@ def install(table: CallTable, supervisor: Supervisor) -> None:
     table.descriptors(calls.show(1, largest), LAZY, "sendfile", argument=1)
     table.descriptors(calls.copy_range, LAZY, "copy_file_range")
     table.handle(calls.show(4), "mmap")
-    table.filter.trap_mmap(LAZY)
+    table.filter.trap_mmap(LAZY, READY)
 
-    table.descriptors(opened(supervisor, read_only), READY, "fchmod", "fchown", "fsetxattr", "fremovexattr")
+
+F_ADD_SEALS, F_GET_SEALS = 1033, 1034
 
 
 class Descriptors:
@@ -65,6 +66,8 @@ class Descriptors:
             return -errno.EIO if self.supervisor.files.is_hidden(call.tid) else CONTINUE
         if placeholder.dentry.kind == DIRECTORY:
             fail(errno.EISDIR)
+        if placeholder.written:
+            return CONTINUE  # all is in the memfd
         if any(length >> 63 for _, length in pieces):
             fail(errno.EINVAL)
         content = placeholder.content()
@@ -134,6 +137,8 @@ class Descriptors:
         placeholder = self.placeholder(call)
         if placeholder is None or placeholder.dentry.kind == DIRECTORY or call.args[2] not in (SEEK_DATA, SEEK_HOLE):
             return CONTINUE
+        if placeholder.written:
+            return CONTINUE
         content = placeholder.content()
         seek = content.seek_data if call.args[2] == SEEK_DATA else content.seek_hole
         found = seek(signed64(call.args[1]))
@@ -149,7 +154,10 @@ class Descriptors:
         return self.duplicate_from(call, 0, False)
 
     def fcntl(self, call: Call) -> int:
-        return self.duplicate_from(call, signed(call.args[2]), call.args[1] == fcntl.F_DUPFD_CLOEXEC)
+        command = call.args[1]
+        if command in (F_ADD_SEALS, F_GET_SEALS):  # files have none, memfds have
+            return CONTINUE if self.placeholder(call) is None else -errno.EINVAL
+        return self.duplicate_from(call, signed(call.args[2]), command == fcntl.F_DUPFD_CLOEXEC)
 
     def duplicate_from(self, call: Call, least: int, cloexec: bool) -> int:
         """dup and F_DUPFD: the duplicate stays in the range of trapped numbers."""
@@ -179,8 +187,9 @@ class Descriptors:
     # ---------------------------------------------------------------- the kernel reads
 
     def copy_range(self, call: Call) -> int:
-        """copy_file_range between two file systems: everybody goes on with read and write then."""
-        return CONTINUE if self.placeholder(call) is None else -errno.EXDEV
+        """copy_file_range from a file that is not there yet: everybody goes on with read and write then."""
+        placeholder = self.placeholder(call)
+        return CONTINUE if placeholder is None or placeholder.written else -errno.EXDEV
 
     def show(self, argument: int, most: int = 0) -> Handler:
         """A handler for calls by which the kernel itself reads the descriptor in *argument*: fill it, then go on. Files larger
@@ -191,7 +200,7 @@ class Descriptors:
                 return CONTINUE
             placeholder = self.placeholder(call, argument)
             if placeholder is not None:
-                if most and placeholder.size > most:
+                if most and placeholder.size > most and not placeholder.written:
                     return -errno.EINVAL
                 self.supervisor.files.fill_descriptor(call, signed(call.args[argument]), placeholder)
             return CONTINUE

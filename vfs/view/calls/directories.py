@@ -16,6 +16,7 @@ from vfs.view.kernel.abi import AT_FDCWD
 from vfs.view.kernel.notify import CONTINUE, Call
 from vfs.view.kernel.structs import signed
 from vfs.view.names import Elsewhere
+from vfs.view.placeholder import Cookies, Placeholder
 
 if TYPE_CHECKING:
     from vfs.view.supervisor import Supervisor
@@ -53,16 +54,21 @@ class Directories:
         descriptor = call.get_fd(number)
         try:
             position = os.lseek(descriptor, 0, os.SEEK_CUR)
-            text, after = self.records(placeholder.dentry, position, min(call.args[2], LARGEST_READ))
+            text, after = self.records(placeholder, position, min(call.args[2], LARGEST_READ))
             call.write(call.args[1], text)
             os.lseek(descriptor, after, os.SEEK_SET)
             return len(text)
         finally:
             os.close(descriptor)
 
-    def records(self, dentry: Dentry, position: int, room: int) -> tuple[bytes, int]:
-        """Directory records from *position* that fit into *room* bytes, and the position after them. EINVAL: not even one
-        fits."""
+    def records(self, placeholder: Placeholder, position: int, room: int) -> tuple[bytes, int]:
+        """Directory records from *position* that fit into *room* bytes, and the position after them. EINVAL: not even one."""
+        dentry = placeholder.dentry
+        if dentry.removed:
+            return b"", position
+        cookies = placeholder.cookies
+        if cookies is None:
+            cookies = placeholder.cookies = Cookies()
         parts: list[bytes] = []
         used = 0
         pack = structs.pack_dirent64
@@ -79,7 +85,9 @@ class Directories:
                 used += len(record)
                 position = at + 1
         if position >= FIRST:
-            for name, ino, kind, following in dentry.node.entries(position - FIRST):
+            for name, ino, kind, following in dentry.node.entries(cookies.cookie(position - FIRST)):
+                if following >= Cookies.LARGEST:
+                    following = cookies.number(following)
                 record = pack(ino, following + FIRST, kind, name)
                 if used + len(record) > room:
                     break
@@ -96,6 +104,8 @@ class Directories:
         """The kernel's idea of the cwd becomes the placeholder: what fchdir does with its descriptor."""
         if dentry.kind != DIRECTORY:
             fail(errno.ENOTDIR)
+        if dentry.removed:
+            fail(errno.ENOENT)
         files = self.supervisor.files
         placeholder = files.placeholder(dentry)
         number = files.give(call, placeholder, placeholder.holder, True, answer=False)
@@ -108,6 +118,8 @@ class Directories:
         place = None if self.supervisor.view.mounts.idle else self.supervisor.tasks.place(call.tid, AT_FDCWD)
         if not isinstance(place, Dentry):
             return CONTINUE
+        if place.removed:
+            fail(errno.ENOENT)
         if len(place.path) >= call.args[1]:
             fail(errno.ERANGE)
         call.write(call.args[0], place.path + b"\0")

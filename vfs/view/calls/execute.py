@@ -23,7 +23,7 @@ from vfs.api import fail
 from vfs.view.calls.names import is_empty
 from vfs.view.calls.table import CallTable
 from vfs.view.dentry import LINK, REGULAR, Dentry, Place
-from vfs.view.files import READY, Placeholder
+from vfs.view.files import READY
 from vfs.view.kernel.abi import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW
 from vfs.view.kernel.machine import current
 from vfs.view.kernel.memory import read_pointers, read_string
@@ -87,6 +87,8 @@ class Execute:
             return CONTINUE
         if isinstance(place, Dentry):
             self.check(place)
+        if isinstance(place, Dentry):
+            supervisor.files.demand_stored(place)
         words, virtual, last = self.interpreters(call, place, self.script_name(call, request))
         if len(words) > 1 and (virtual or isinstance(place, Dentry)):
             return self.script(call, request, words, last)
@@ -128,11 +130,10 @@ class Execute:
             os.stat(place)  # what is missing is told before the task gets anything that it would keep
             target = place
         else:
-            placeholder = files.placeholder(place)
-            if bytes(placeholder.content().read(0, 4)) != ELF and not other_formats():
+            if self.head(place)[:4] != ELF and not other_formats():
                 fail(errno.ENOEXEC)
-            target = b"/proc/thread-self/fd/%d" % self.lend(call, self.with_interpreter(call, placeholder))
-        directory = files.program_directory(target, name)
+            target = b"/proc/thread-self/fd/%d" % self.program_descriptor(call, place)
+        directory = files.scratch.program_directory(target, name)
         try:
             return self.lend(call, directory)
         finally:
@@ -151,21 +152,34 @@ class Execute:
         """The task calls execveat with these arguments, untrapped."""
         return stopped.again(current().calls["execveat"], (*arguments, self.supervisor.table.filter.cookie))
 
-    def with_interpreter(self, call: Call, placeholder: Placeholder) -> int:
-        """Our descriptor to execute: the memfd itself, or a copy of the program that names the task's descriptor of its virtual
-        interpreter."""
+    def program_descriptor(self, call: Call, dentry: Dentry) -> int:
+        """The task's new descriptor to execute: the host's own file, the memfd, or a copy of the program that names the task's
+        descriptor of its virtual interpreter."""
         files = self.supervisor.files
-        found = interpreter(placeholder.content().read)
-        loader = None
-        if found is not None and found.name[:1] == b"/":
-            loader = self.supervisor.view.names.find(call, AT_FDCWD, found.name)
-        if found is None or loader is None:
+        loader, header = None, 0
+        with dentry.node.open(os.O_RDONLY) as content:
+            found = interpreter(content.read)
+            if found is not None and found.name[:1] == b"/":
+                loader, header = self.supervisor.view.names.find(call, AT_FDCWD, found.name), found.header
+                if loader is not None and is_same(loader, found.name):
+                    loader = None  # the kernel finds it by itself
+            descriptor = content.descriptor() if dentry.real and loader is None else None
+            if descriptor is not None:
+                return self.lend(call, descriptor)
+        placeholder = files.placeholder(dentry)
+        if loader is None:
             files.fill(placeholder)
-            return placeholder.holder
-        ours = files.placeholder(loader)
-        files.fill(ours)
-        number = call.add_fd(ours.holder, files.free_number(call.tid, READY), True, answer=False)
-        return files.patched_copy(placeholder, found.header, b"/proc/thread-self/fd/%d" % number)
+            return self.lend(call, placeholder.holder)
+        if loader.real:
+            with loader.node.open(os.O_RDONLY) as content:
+                descriptor = content.descriptor()
+                assert descriptor is not None
+                number = call.add_fd(descriptor, files.free_number(call.tid, READY), True, answer=False)
+        else:
+            ours = files.placeholder(loader)
+            files.fill(ours)
+            number = call.add_fd(ours.holder, files.free_number(call.tid, READY), True, answer=False)
+        return self.lend(call, files.patched_copy(placeholder, header, b"/proc/thread-self/fd/%d" % number))
 
     # ---------------------------------------------------------------- scripts
 
@@ -190,7 +204,8 @@ class Execute:
     def head(self, place: Place) -> bytes:
         """The beginning of a file; empty where there is none to read."""
         if isinstance(place, Dentry):
-            return bytes(self.supervisor.files.placeholder(place).content().read(0, HEAD))
+            with place.node.open(os.O_RDONLY) as content:
+                return bytes(content.read(0, HEAD))
         try:
             if not stat.S_ISREG(os.stat(place).st_mode):
                 return b""
@@ -240,6 +255,15 @@ class Execute:
         with call.stop() as stopped:
             address, _ = stopped.scratch(lambda _: path + b"\0")
             return self.become(stopped, AT_FDCWD, address, request.argv, request.envp, 0)
+
+
+def is_same(loader: Dentry, path: bytes) -> bool:
+    """Whether a host path leads the kernel to this very file."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return False
+    return loader.stat().real == (found.st_dev, found.st_ino)
 
 
 def basename(name: bytes) -> bytes:

@@ -7,18 +7,36 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING
 
-from vfs.api import Filesystem, MountOptions, fail, message, parse_all, registry, unsupported
+from vfs.api import Filesystem, HostDirectory, Node, NodeStorage, Storage, fail, message, parse_all, registry, unsupported
 from vfs.api.module import Source
-from vfs.api.storage import FileStorage, NodeStorage, Storage
+from vfs.api.stack import fit, host_source
 from vfs.view.calls.table import CallTable
 from vfs.view.dentry import DIRECTORY, Dentry, Place
-from vfs.view.kernel.abi import AT_FDCWD, MNT_DETACH, MS_BIND, MS_MOVE, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, MS_REMOUNT
+from vfs.view.kernel.abi import (
+    AT_FDCWD,
+    MNT_DETACH,
+    MS_BIND,
+    MS_MOVE,
+    MS_NOATIME,
+    MS_NODEV,
+    MS_NOEXEC,
+    MS_NOSUID,
+    MS_PRIVATE,
+    MS_RDONLY,
+    MS_REMOUNT,
+    MS_SHARED,
+    MS_SLAVE,
+    MS_UNBINDABLE,
+    UMOUNT_NOFOLLOW,
+)
 from vfs.view.kernel.notify import CONTINUE, Call
 from vfs.view.messages import tell
-from vfs.view.mounts import Mount
+from vfs.view.mounts import Mount, Superblock, ViewOptions
 
 if TYPE_CHECKING:
     from vfs.view.supervisor import Supervisor
@@ -38,6 +56,9 @@ NEWER = (
 )
 
 
+PROPAGATION = MS_SHARED | MS_PRIVATE | MS_SLAVE | MS_UNBINDABLE
+
+
 def install(table: CallTable, supervisor: Supervisor) -> None:
     calls = Mounting(supervisor)
     table.always(calls.mount, "mount")
@@ -54,6 +75,19 @@ def read_options(call: Call, address: int) -> bytes:
     return text
 
 
+def mount_at(place: Place) -> Mount | None:
+    """The mount whose root a place is."""
+    return place.mount if isinstance(place, Dentry) and place is place.mount.root else None
+
+
+def set_flags(options: ViewOptions, flags: int) -> None:
+    """What mount(2) says by flags."""
+    options.nosuid = options.nosuid or bool(flags & MS_NOSUID)
+    options.nodev = options.nodev or bool(flags & MS_NODEV)
+    options.noexec = options.noexec or bool(flags & MS_NOEXEC)
+    options.noatime = options.noatime or bool(flags & MS_NOATIME)
+
+
 class Mounting:
     def __init__(self, supervisor: Supervisor) -> None:
         self.supervisor = supervisor
@@ -63,60 +97,147 @@ class Mounting:
     def mount(self, call: Call) -> int:
         source_at, target_at, type_at, flags, options_at = call.args[:5]
         target = self.locate(call, call.string(1)) if target_at else fail(errno.EFAULT)
-        if flags & (MS_BIND | MS_MOVE | MS_REMOUNT):
-            if isinstance(target, Dentry):
-                self.tell(call, target.path, "bind, move and remount of virtual mounts are not supported yet")
-                fail(errno.EOPNOTSUPP)
-            return CONTINUE
+        path = target.path if isinstance(target, Dentry) else target
+        source = call.string(0) if source_at else b"none"
         kind = call.string(2).decode(errors="surrogateescape") if type_at else ""
-        if not registry.is_known(kind):
+        text = read_options(call, options_at).decode(errors="surrogateescape") if options_at else ""
+        action: Callable[[], None]
+        if flags & MS_REMOUNT:
+            mount = mount_at(target)
+            if mount is None:
+                return fail(errno.EINVAL) if isinstance(target, Dentry) else CONTINUE
+            action = partial(self.remount, mount, flags, text)
+        elif flags & MS_BIND:
+            action = partial(self.bind, call, source, target, path, flags)
+        elif flags & PROPAGATION:
+            return 0 if isinstance(target, Dentry) else CONTINUE  # nobody else sees the view's mounts
+        elif flags & MS_MOVE:
+            moved = mount_at(self.locate(call, source))
+            if moved is None:
+                return fail(errno.EINVAL) if isinstance(target, Dentry) else CONTINUE
+            action = partial(self.move, moved, target, path)
+        elif registry.is_known(kind):
+            action = partial(self.attach, call, source, target, path, kind, flags, text)
+        else:
             # A type of the host's: the kernel decides. On a virtual place it could do nothing.
             return fail(errno.ENODEV) if isinstance(target, Dentry) else CONTINUE
-        source = call.string(0) if source_at else b"none"
-        text = read_options(call, options_at).decode(errors="surrogateescape") if options_at else ""
-        path = target.path if isinstance(target, Dentry) else target
         try:
-            self.attach(call, source, target, path, kind, flags, text)
+            action()
         except OSError as error:
             self.tell(call, path, f"{os.fsdecode(source)}: {message(error)}")
             raise
         return 0
 
     def attach(self, call: Call, source: bytes, target: Place, path: bytes, kind: str, flags: int, text: str) -> None:
+        """Mount a file system that is not mounted yet."""
         supervisor = self.supervisor
         module = registry.find(kind)
-        options, common = parse_all(text, module.options, MountOptions)
+        options, common = parse_all(text, module.options, ViewOptions)
         options.ro = options.ro or bool(flags & MS_RDONLY)
-        common.nosuid = common.nosuid or bool(flags & MS_NOSUID)
-        common.nodev = common.nodev or bool(flags & MS_NODEV)
-        common.noexec = common.noexec or bool(flags & MS_NOEXEC)
+        set_flags(common, flags)
         with ExitStack() as undo:
-            opened, uses = self.open_source(call, source, writable=options.rw or options.rw_plus)
-            if isinstance(opened, Storage):
-                undo.enter_context(opened)
+            opened: Source = None
+            below: Superblock | None = None
+            if not module.sourceless:
+                opened, below = self.open_source(call, source, options.rw or options.rw_plus)
+                if isinstance(opened, Storage | HostDirectory):
+                    undo.enter_context(opened)
+                module, opened = fit(opened, module, undo)
             filesystem = undo.enter_context(module.mount(opened, options))
             if not isinstance(filesystem, Filesystem):
                 raise unsupported("devices cannot be mounted yet")
-            mount = Mount(filesystem, kind, source, path, supervisor.view.names.above(target), common, uses)
-            mount.root = Dentry(mount, None, os.path.basename(path), path, filesystem.root)
-            covers_directory = target.kind == DIRECTORY if isinstance(target, Dentry) else os.path.isdir(target)
-            if covers_directory != (mount.root.kind == DIRECTORY):
-                fail(errno.ENOTDIR, "a directory can only be mounted on a directory, a file on a file")
+            filesystem.noatime = common.noatime
+            superblock = Superblock(filesystem, below)
+            mount = self.show(superblock, filesystem.root, kind, source, target, path, common)
             undo.pop_all()
-        supervisor.view.mounts.add(mount)
-        supervisor.view.names.forget()
-        supervisor.log(f"mounted {os.fsdecode(source)} on {os.fsdecode(path)} type {kind}")
+        supervisor.superblocks.append(superblock)
+        if below is not None:
+            below.dependents += 1
+        self.add(mount)
 
-    def open_source(self, call: Call, source: bytes, writable: bool) -> tuple[Source, Mount | None]:
-        """The storage that a source's name stands for in the supervisor, and the mount that it lies in."""
-        if source == b"none":
-            return None, None
+    def show(
+        self, superblock: Superblock, node: Node, kind: str, source: bytes, target: Place, path: bytes, options: ViewOptions
+    ) -> Mount:
+        """A mount of *node* over *target*, at *path*. ENOTDIR."""
+        above = self.supervisor.view.names.above(target)
+        mount = Mount(superblock, node, kind, source, path, target, above, options)
+        covers_directory = target.kind == DIRECTORY if isinstance(target, Dentry) else os.path.isdir(target)
+        if covers_directory != (mount.root.kind == DIRECTORY):
+            fail(errno.ENOTDIR, "a directory can only be mounted on a directory, a file on a file")
+        return mount
+
+    def add(self, mount: Mount) -> None:
+        view = self.supervisor.view
+        view.mounts.add(mount)
+        view.names.forget()
+        self.supervisor.log(f"mounted {os.fsdecode(mount.source)} on {os.fsdecode(mount.target)} type {mount.type}")
+
+    def open_source(self, call: Call, source: bytes, writable: bool) -> tuple[Source, Superblock | None]:
+        """What a source's name stands for in the view, and the file system that it lies in."""
         place = self.locate(call, source)
         if not isinstance(place, Dentry):
-            return FileStorage(place, writable), None
+            return host_source(place, writable), None
         if place.kind == DIRECTORY:
-            return place.node, place.mount
-        return NodeStorage(place.node, os.fsdecode(place.path), writable), place.mount
+            return place.node, place.mount.superblock
+        self.supervisor.files.demand_stored(place)
+        return NodeStorage(place.node, os.fsdecode(place.path), writable), place.mount.superblock
+
+    def bind(self, call: Call, source: bytes, target: Place, path: bytes, flags: int) -> None:
+        """mount --bind: show a file or directory at a second place."""
+        place = self.locate(call, source)
+        options = ViewOptions()
+        set_flags(options, flags)
+        if isinstance(place, Dentry):
+            superblock = place.mount.superblock
+            mount = self.show(superblock, place.node, place.mount.type, place.mount.source, target, path, options)
+            mount.read_only = mount.read_only or place.mount.read_only
+            superblock.shared = True
+            self.add(mount)
+            return
+        directory, name = (place, b"") if os.path.isdir(place) else os.path.split(place)
+        with ExitStack() as undo:
+            opened = undo.enter_context(HostDirectory(directory))
+            module = registry.detect(opened)
+            filesystem = undo.enter_context(module.mount(opened, module.options()))
+            if not isinstance(filesystem, Filesystem):
+                raise unsupported("not a directory")
+            node = filesystem.root.lookup(name) if name else filesystem.root
+            superblock = Superblock(filesystem)
+            mount = self.show(superblock, node, filesystem.type, place, target, path, options)
+            undo.pop_all()
+        self.supervisor.superblocks.append(superblock)
+        self.add(mount)
+
+    def remount(self, mount: Mount, flags: int, text: str) -> None:
+        """Other options for a mount. EROFS: it was made to be read only; EBUSY: files are open for writing."""
+        (common,) = parse_all(",".join(word for word in text.split(",") if word not in ("ro", "rw")), ViewOptions)
+        set_flags(common, flags)
+        common.excepted, common.permanent = mount.options.excepted, mount.options.permanent
+        if flags & MS_RDONLY and not mount.read_only:
+            superblock = mount.superblock
+            self.supervisor.files.written.flush(superblock)
+            if any(p.written and p.dentry.mount is mount for p in superblock.placeholders.values()):
+                fail(errno.EBUSY, "files are open for writing")
+        elif not flags & MS_RDONLY and mount.superblock.filesystem.read_only:
+            fail(errno.EROFS, "it was mounted read-only: unmount it, and mount it anew")
+        mount.read_only = bool(flags & MS_RDONLY)
+        mount.options = common
+
+    def move(self, mount: Mount, target: Place, path: bytes) -> None:
+        """mount --move. EINVAL: other mounts lie on it; ELOOP: below itself."""
+        view = self.supervisor.view
+        below = mount.target.rstrip(b"/") + b"/"
+        if any(m is not mount and m.target.startswith(below) for m in view.mounts.mounts):
+            fail(errno.EINVAL, "other mounts lie on it")
+        if path.startswith(below):
+            fail(errno.ELOOP)
+        if (target.kind == DIRECTORY if isinstance(target, Dentry) else os.path.isdir(target)) != (mount.root.kind == DIRECTORY):
+            fail(errno.ENOTDIR)
+        view.mounts.remove(mount)
+        mount.covered, mount.above, mount.target = target, view.names.above(target), path
+        mount.root.name = path.rpartition(b"/")[2]
+        mount.epoch += 1
+        self.add(mount)
 
     def locate(self, call: Call, name: bytes, follow: bool = True) -> Place:
         """The place of a name that must exist. ENOENT."""
@@ -132,12 +253,15 @@ class Mounting:
     def umount(self, call: Call) -> int:
         name, flags = call.string(0), call.args[1]
         supervisor = self.supervisor
-        place = self.locate(call, name)
+        place = self.locate(call, name, not flags & UMOUNT_NOFOLLOW)
         if not isinstance(place, Dentry):
             return CONTINUE
-        mount = place.mount
-        if place is not mount.root or mount not in supervisor.view.mounts.mounts:
+        mount = mount_at(place)
+        if mount is None or mount not in supervisor.view.mounts.present:
             fail(errno.EINVAL)
+        if mount.options.permanent:
+            self.tell(call, mount.target, "permanent: it stays as long as the view")
+            fail(errno.EBUSY)
         if not flags & MNT_DETACH:
             reason = self.busy(mount)
             if reason:
@@ -155,7 +279,7 @@ class Mounting:
         dependents = self.supervisor.view.mounts.dependents(mount)
         if dependents:
             return f"busy: the mount on {os.fsdecode(dependents[-1].target)} depends on it"
-        user = self.supervisor.user_of(mount)
+        user = self.supervisor.user_of(mount.superblock, mount)
         return f"busy: in use by process {user}" if user else ""
 
     # ---------------------------------------------------------------- telling

@@ -6,6 +6,7 @@ import errno
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from vfs.api import fail
 from vfs.view.calls.table import Handler
 from vfs.view.dentry import Dentry
 from vfs.view.kernel.abi import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW
@@ -128,6 +129,7 @@ def refuse(number: int) -> Action:
     return lambda call, dentry: -number
 
 
-def read_only(call: Call, dentry: Dentry) -> int:
-    """Changes of what is mounted read-only."""
-    return -errno.EROFS
+def demand_writable(dentry: Dentry) -> None:
+    """EROFS."""
+    if dentry.mount.read_only:
+        fail(errno.EROFS)

@@ -7,10 +7,11 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from vfs.api import fail
-from vfs.view.calls.names import redirect, redirect_unwatched
+from vfs.api import Change, fail
+from vfs.view.calls.changes import left_by_umask
+from vfs.view.calls.names import demand_writable, redirect, redirect_unwatched
 from vfs.view.calls.table import CallTable
-from vfs.view.dentry import DIRECTORY, LINK, Dentry
+from vfs.view.dentry import DIRECTORY, LINK, REGULAR, Dentry
 from vfs.view.kernel import structs
 from vfs.view.kernel.abi import AT_FDCWD, RESOLVE_BENEATH, RESOLVE_IN_ROOT
 from vfs.view.kernel.notify import CONTINUE, Call
@@ -28,9 +29,9 @@ RESOLVE_KNOWN = 0x3F
 
 def install(table: CallTable, supervisor: Supervisor) -> None:
     calls = Opening(supervisor)
-    table.always(lambda call: calls.open(call, None, 0, call.args[1]), "open")
-    table.always(lambda call: calls.open(call, None, 0, os.O_CREAT | os.O_WRONLY | os.O_TRUNC), "creat")
-    table.always(lambda call: calls.open(call, 0, 1, call.args[2]), "openat")
+    table.always(lambda call: calls.open(call, None, 0, call.args[1], call.args[2]), "open")
+    table.always(lambda call: calls.open(call, None, 0, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, call.args[1]), "creat")
+    table.always(lambda call: calls.open(call, 0, 1, call.args[2], call.args[3]), "openat")
     table.always(calls.openat2, "openat2")
 
 
@@ -48,10 +49,10 @@ class Opening:
         refused = flags >> 32 or resolve & ~RESOLVE_KNOWN or resolve & both == both
         if refused or mode & ~0o7777 or (mode and not flags & (os.O_CREAT | O_TMPFILE)):
             return CONTINUE  # EINVAL, says the kernel
-        return self.open(call, 0, 1, flags, resolve)
+        return self.open(call, 0, 1, flags, mode, resolve)
 
-    def open(self, call: Call, dirfd: int | None, path: int, flags: int, resolve: int = 0) -> int:
-        """All of them: *dirfd* and *path* are argument numbers, *flags* and *resolve* as openat2(2) has them."""
+    def open(self, call: Call, dirfd: int | None, path: int, flags: int, mode: int, resolve: int = 0) -> int:
+        """All of them: *dirfd* and *path* are argument numbers, *flags*, *mode* and *resolve* as openat2(2) has them."""
         supervisor = self.supervisor
         if supervisor.view.mounts.idle:
             return CONTINUE
@@ -80,23 +81,61 @@ class Opening:
             send = redirect if opens_at_once(elsewhere.path) else redirect_unwatched
             return send(supervisor, call, path, dirfd, elsewhere.path)
         except FileNotFoundError:
-            if making:
-                self.refuse_to_make(call, directory, name, follow)
-            raise
+            if not making:
+                raise
+            missing = self.missing(call, directory, name, follow, resolve)
+            return self.create(call, missing.directory, missing.name, flags, mode)
         if not isinstance(place, Dentry):
             return open_table(supervisor, call, place, flags) if place else CONTINUE
+        if temporary:
+            return self.temporary(call, place, flags, mode)
         self.check(place, flags)
         special = self.special(place) if not flags & os.O_PATH else None
         if special is not None:
             return redirect_unwatched(supervisor, call, path, dirfd, special)
         return supervisor.files.open(call, place, flags)
 
-    def refuse_to_make(self, call: Call, dirfd: int, name: bytes, follow: bool) -> None:
-        """A name was not found that O_CREAT would make. EROFS, or as the search says."""
+    def missing(self, call: Call, dirfd: int, name: bytes, follow: bool, resolve: int) -> Missing:
+        """Where a name leads that was not found and O_CREAT would make. ENOENT: more than its last component is missing."""
         try:
-            self.supervisor.view.names.locate(call, dirfd, name, follow)
-        except Missing:
-            fail(errno.EROFS)
+            self.supervisor.view.names.locate(call, dirfd, name, follow, resolve)
+        except Missing as missing:
+            return missing
+        fail(errno.ENOENT)
+
+    def create(self, call: Call, directory: Dentry, name: bytes, flags: int, mode: int) -> int:
+        """O_CREAT of what does not exist."""
+        demand_writable(directory)
+        if directory.removed:
+            fail(errno.ENOENT)
+        uid, gid, umask = self.supervisor.tasks.creator(call.tid)
+        node = directory.node.create(name, stat.S_IFREG | left_by_umask(directory, mode & 0o7777, umask), 0, uid, gid)
+        self.supervisor.view.names.appeared(directory, name)
+        return self.open_new(call, directory.child(name, node), flags)
+
+    def temporary(self, call: Call, directory: Dentry, flags: int, mode: int) -> int:
+        """O_TMPFILE."""
+        if directory.kind != DIRECTORY:
+            fail(errno.ENOTDIR)
+        demand_writable(directory)
+        uid, gid, umask = self.supervisor.tasks.creator(call.tid)
+        node = directory.node.temporary(stat.S_IFREG | left_by_umask(directory, mode & 0o7777, umask), uid, gid)
+        dentry = Dentry(directory.mount, directory, b"#%d" % node.ino, node)
+        dentry.removed = True
+        return self.open_new(call, dentry, flags & ~(O_TMPFILE | os.O_DIRECTORY))
+
+    def open_new(self, call: Call, dentry: Dentry, flags: int) -> int:
+        """Open what was just made: as it is asked for, whatever its mode."""
+        flags &= ~(os.O_CREAT | os.O_EXCL | os.O_TRUNC)
+        try:
+            return self.supervisor.files.open(call, dentry, flags)
+        except PermissionError:
+            mode = dentry.node.stat().mode
+            dentry.node.set(Change(mode=mode | stat.S_IRUSR | stat.S_IWUSR))
+            try:
+                return self.supervisor.files.open(call, dentry, flags)
+            finally:
+                dentry.node.set(Change(mode=mode))
 
     def check(self, dentry: Dentry, flags: int) -> None:
         """What open(2) refuses. EEXIST, ELOOP, EISDIR, ENOTDIR, EROFS."""
@@ -110,27 +149,32 @@ class Opening:
             return
         writing = flags & (os.O_ACCMODE | os.O_TRUNC)
         if dentry.kind == DIRECTORY:
-            if flags & O_TMPFILE:
-                fail(errno.EROFS)
             if writing or flags & os.O_CREAT:
                 fail(errno.EISDIR)
             if flags & os.O_DIRECT:
                 fail(errno.EINVAL)
-        elif writing and stat.S_ISREG(dentry.kind) and dentry.mount.filesystem.read_only:
-            fail(errno.EROFS)
+        elif writing and dentry.kind == REGULAR:
+            demand_writable(dentry)
 
     def special(self, dentry: Dentry) -> bytes | None:
         """The host's name to open instead of a fifo or device; `None` for what we serve. ENXIO (a socket, no such device here),
         EACCES (nodev)."""
-        if stat.S_ISFIFO(dentry.kind):
-            return self.supervisor.files.fifo(dentry)
         if stat.S_ISSOCK(dentry.kind):
             fail(errno.ENXIO)
+        if dentry.real and dentry.kind not in (REGULAR, DIRECTORY):
+            return dentry.node.host_path() or fail(errno.ENXIO)
+        if stat.S_ISFIFO(dentry.kind):
+            return self.supervisor.files.scratch.fifo(key_of(dentry))
         if stat.S_ISCHR(dentry.kind) or stat.S_ISBLK(dentry.kind):
             if dentry.mount.options.nodev:
                 fail(errno.EACCES)
             return host_device(dentry.kind, dentry.stat().rdev)
         return None
+
+
+def key_of(dentry: Dentry) -> bytes:
+    """A name for what stands for a virtual inode in the scratch directory."""
+    return b"%d.%d" % (dentry.mount.device, dentry.node.ino)
 
 
 def ends_with_slash(name: bytes) -> bool:

@@ -87,8 +87,7 @@ def packed_stat(dentry: Dentry) -> bytes:
     if packed is None:
         s = dentry.stat()
         packed = structs.pack_stat(
-            dentry.mount.device,
-            s.ino,
+            *(s.real or (dentry.mount.device, s.ino)),
             s.mode,
             s.nlink,
             s.uid,
@@ -101,7 +100,7 @@ def packed_stat(dentry: Dentry) -> bytes:
             s.mtime,
             s.ctime,
         )
-        if dentry.mount.filesystem.read_only:
+        if dentry.mount.constant:
             dentry.packed_stat = packed
     return packed
 
@@ -122,8 +121,7 @@ def statx(call: Call, dentry: Dentry) -> int:
         s = dentry.stat()
         packed = structs.pack_statx(
             abi.STATX_BASIC_STATS | abi.STATX_MNT_ID | (abi.STATX_BTIME if s.btime is not None else 0),
-            dentry.mount.device,
-            s.ino,
+            *(s.real or (dentry.mount.device, s.ino)),
             s.mode,
             s.nlink,
             s.uid,
@@ -140,7 +138,7 @@ def statx(call: Call, dentry: Dentry) -> int:
             STATX_ATTRIBUTES,
             dentry.mount.id,
         )
-        if dentry.mount.filesystem.read_only:
+        if dentry.mount.constant:
             dentry.packed_statx = packed
     call.write(call.args[4], packed)
     return 0
@@ -150,7 +148,7 @@ def statfs(call: Call, dentry: Dentry) -> int:
     f, options = dentry.mount.filesystem.statfs(), dentry.mount.options
     flags = abi.ST_VALID
     for given, bit in (
-        (dentry.mount.filesystem.read_only, abi.ST_RDONLY),
+        (dentry.mount.read_only, abi.ST_RDONLY),
         (options.nosuid, abi.ST_NOSUID),
         (options.nodev, abi.ST_NODEV),
         (options.noexec, abi.ST_NOEXEC),
@@ -180,7 +178,7 @@ def access(argument: int) -> Action:
 def permit(dentry: Dentry, want: int) -> None:
     """access(2) in omnipotent mode: the view's own permission bits are not enforced, so all may be done that the mount can do.
     EROFS; EACCES: no one may execute it."""
-    if want & os.W_OK and dentry.mount.filesystem.read_only and dentry.kind in (REGULAR, DIRECTORY, LINK):
+    if want & os.W_OK and dentry.mount.read_only and dentry.kind in (REGULAR, DIRECTORY, LINK):
         fail(errno.EROFS)
     if want & os.X_OK and dentry.kind != DIRECTORY and (dentry.mount.options.noexec or not dentry.stat().mode & 0o111):
         fail(errno.EACCES)
@@ -227,8 +225,13 @@ def target(supervisor: Supervisor, place: Dentry | bytes | None) -> bytes | None
             dentry = supervisor.files.dentry_of(os.readlink(place))
         except OSError:
             return None
-        return dentry.path if dentry else None
+        return shown_path(dentry) if dentry else None
     return None
+
+
+def shown_path(dentry: Dentry) -> bytes:
+    """As /proc/PID/fd shows it."""
+    return dentry.path + b" (deleted)" if dentry.removed else dentry.path
 
 
 # -------------------------------------------------------------------- extended attributes

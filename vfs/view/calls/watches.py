@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 
 def install(table: CallTable, supervisor: Supervisor) -> None:
     def watch(call: Call, dentry: Dentry) -> int:
-        placeholder = supervisor.files.placeholder(dentry)
+        name = dentry.node.host_path() if dentry.real else None
+        if name is None:
+            name = b"/proc/%d/fd/%d" % (os.getpid(), supervisor.files.placeholder(dentry).holder)
         arguments = list(call.args)
         arguments[2] &= ~IN_DONT_FOLLOW  # our name for it is a link
-        return redirected(supervisor, call, arguments, {1: (None, b"/proc/%d/fd/%d" % (os.getpid(), placeholder.holder))})
+        return redirected(supervisor, call, arguments, {1: (None, name)})
 
     table.always(named(supervisor, watch, path=1), "inotify_add_watch")

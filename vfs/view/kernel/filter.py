@@ -201,10 +201,11 @@ class Filter:
                 raise ValueError(f"{name} has a rule that decides it in every case")
             rule.steps.append(When(Descriptor(argument, base, also), NOTIFY))
 
-    def trap_mmap(self, base: int, also: Sequence[int] = ()) -> None:
-        """A mapping of such a descriptor."""
+    def trap_mmap(self, base: int, shared: int) -> None:
+        """A mapping of a descriptor >= base, and a shared one (which may be written) of a descriptor >= shared."""
         anonymous = When(AnyBit(3, abi.MAP_ANONYMOUS), ALLOW)
-        self.set_rule("mmap", Rule([anonymous, When(Descriptor(4, base, also), NOTIFY)]))
+        writable = When(All([AnyBit(3, abi.MAP_SHARED), Descriptor(4, shared)]), NOTIFY)
+        self.set_rule("mmap", Rule([anonymous, When(Descriptor(4, base), NOTIFY), writable]))
 
     def trap_lseek(self, base: int, also: Sequence[int] = ()) -> None:
         """SEEK_DATA and SEEK_HOLE only: SEEK_SET, SEEK_CUR and SEEK_END are right natively."""

@@ -89,7 +89,8 @@ def survive(guardian: int) -> None:
 
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGALRM):
         signal.signal(number, lambda *_: None)
-    for number in (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU):
+    # SIGIO: of a lease that we have for a moment (vfs.view.placeholder).
+    for number in (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGIO):
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, look_at_guardian)
 

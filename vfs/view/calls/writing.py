@@ -1,0 +1,149 @@
+"""Calls that write to a virtual file: the kernel does them, on the memfd; before, it is asked whether there is room.
+
+A file system may be full while memory is not, and what was written into the memfd must fit when it is written back. So each
+write through a trapped number takes its size out of the room that `statfs` told last; only when that is used up is it looked at
+closely. A low number (`exec 1>file`) is not trapped: what does not fit then is told by fsync, and on standard error.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from typing import TYPE_CHECKING
+
+from vfs.api import fail
+from vfs.view.calls.table import CallTable, Handler
+from vfs.view.dentry import REGULAR
+from vfs.view.files import READY
+from vfs.view.kernel import structs
+from vfs.view.kernel.abi import IOV_MAX
+from vfs.view.kernel.notify import CONTINUE, Call
+from vfs.view.kernel.structs import signed, signed64
+from vfs.view.placeholder import Placeholder
+
+if TYPE_CHECKING:
+    from vfs.view.supervisor import Supervisor
+
+UNLIMITED = 1 << 62
+ROOM_MOST = 1 << 30
+"""So much may be written before the file system is asked again: others may use it up as well."""
+
+FALLOC_KEEP_SIZE = 1
+
+
+def install(table: CallTable, supervisor: Supervisor) -> None:
+    calls = Writing(supervisor)
+    table.descriptors(calls.write(None), READY, "write")
+    table.descriptors(calls.write(3), READY, "pwrite64")
+    table.descriptors(calls.writev(None), READY, "writev")
+    table.descriptors(calls.writev(3), READY, "pwritev", "pwritev2")
+    table.descriptors(calls.fallocate, READY, "fallocate")
+    table.descriptors(calls.fsync, READY, "fsync", "fdatasync")
+    table.descriptors(calls.syncfs, READY, "syncfs")
+    table.always(calls.sync, "sync")
+
+
+class Writing:
+    def __init__(self, supervisor: Supervisor) -> None:
+        self.supervisor = supervisor
+
+    def placeholder(self, call: Call, argument: int = 0) -> Placeholder | None:
+        return self.supervisor.files.of_descriptor(call.tid, signed(call.args[argument]))
+
+    # ---------------------------------------------------------------- room
+
+    def write(self, offset: int | None) -> Handler:
+        def handler(call: Call) -> int:
+            placeholder = self.placeholder(call)
+            if placeholder is not None and placeholder.written:
+                self.demand_room(call, placeholder, call.args[2], offset)
+            return CONTINUE
+
+        return handler
+
+    def writev(self, offset: int | None) -> Handler:
+        def handler(call: Call) -> int:
+            placeholder = self.placeholder(call)
+            count = signed(call.args[2])
+            if placeholder is not None and placeholder.written and 0 < count <= IOV_MAX:
+                pieces = structs.unpack_iovecs(call.read(call.args[1], 16 * count))
+                self.demand_room(call, placeholder, sum(length for _, length in pieces), offset)
+            return CONTINUE
+
+        return handler
+
+    def demand_room(self, call: Call, placeholder: Placeholder, length: int, offset: int | None) -> None:
+        """ENOSPC: *length* bytes more do not fit. *offset* is the number of the argument that tells where, `None`: at the file
+        position."""
+        superblock = placeholder.dentry.mount.superblock
+        if length <= superblock.room:
+            superblock.room -= length
+            return
+        at = signed64(call.args[offset]) if offset is not None else -1
+        if at < 0:
+            at = self.position(call, placeholder)
+        size = os.fstat(placeholder.holder).st_size
+        self.demand_growth(placeholder, max(0, at + length - max(size, at)))
+
+    def demand_growth(self, placeholder: Placeholder, growth: int) -> None:
+        """ENOSPC."""
+        superblock = placeholder.dentry.mount.superblock
+        self.supervisor.files.written.flush(superblock)
+        found = superblock.filesystem.statfs()
+        room = found.available * found.block_size if found.blocks else UNLIMITED
+        for other in self.supervisor.files.written.files.values():
+            if other.dentry.mount.superblock is superblock:  # what could not be written back
+                room -= max(0, os.fstat(other.holder).st_size - other.dentry.node.stat().size)
+        if growth > room:
+            superblock.room = 0
+            fail(errno.ENOSPC)
+        superblock.room = min(ROOM_MOST, room - growth)
+
+    def position(self, call: Call, placeholder: Placeholder) -> int:
+        """The file position of the descriptor; the end, where it is open for appending."""
+        descriptor = call.get_fd(call.args[0])
+        try:
+            if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_APPEND:
+                return os.fstat(placeholder.holder).st_size
+            return os.lseek(descriptor, 0, os.SEEK_CUR)
+        finally:
+            os.close(descriptor)
+
+    def fallocate(self, call: Call) -> int:
+        placeholder = self.placeholder(call)
+        mode, offset, length = call.args[1] & 0xFFFFFFFF, signed64(call.args[2]), signed64(call.args[3])
+        if placeholder is not None and placeholder.written and not mode & ~FALLOC_KEEP_SIZE and offset >= 0 and length > 0:
+            self.demand_growth(placeholder, max(0, offset + length - os.fstat(placeholder.holder).st_blocks * 512))
+        return CONTINUE
+
+    # ---------------------------------------------------------------- durable
+
+    def fsync(self, call: Call) -> int:
+        placeholder = self.placeholder(call)
+        if placeholder is None:
+            return CONTINUE
+        if placeholder.written:
+            self.supervisor.files.store(placeholder)
+        if placeholder.dentry.kind == REGULAR and not placeholder.dentry.mount.read_only:
+            placeholder.content().fsync()
+        return 0
+
+    def syncfs(self, call: Call) -> int:
+        placeholder = self.placeholder(call)
+        if placeholder is None:
+            return CONTINUE
+        superblock = placeholder.dentry.mount.superblock
+        self.supervisor.files.written.flush(superblock)
+        superblock.filesystem.sync()
+        return 0
+
+    def sync(self, call: Call) -> int:
+        """All of the view's file systems, then the host's."""
+        self.supervisor.files.written.flush()
+        for superblock in self.supervisor.superblocks:
+            try:
+                superblock.filesystem.sync()
+            except OSError as error:
+                self.supervisor.say(f"sync: {error.strerror}")
+        return CONTINUE

@@ -1,0 +1,173 @@
+"""Placeholder: what stands for one inode in the processes that have it open."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from typing import Final
+
+from vfs.api import Handle, Stat
+from vfs.view.dentry import REGULAR, Dentry
+
+PERMISSIONS: Final = 0o777
+
+
+class Placeholder:
+    """*holder* is our own descriptor of it, read-only, -1 when dropped; one open for writing would make execve fail with ETXTBSY.
+
+    The content of a regular file is in one of three states: not there (the memfd is a hole of *size* bytes, reads are answered
+    from the module); *filled* bytes, the same as the module's; or *written*: processes may write it, and until it is written
+    back, the memfd is the truth, of content, size and times."""
+
+    __slots__ = (
+        "cookies",
+        "copy",
+        "copy_interpreter",
+        "dentry",
+        "error",
+        "filled",
+        "handle",
+        "holder",
+        "known",
+        "number",
+        "size",
+        "unstored",
+        "untracked",
+        "written",
+    )
+
+    def __init__(self, number: int, dentry: Dentry) -> None:
+        self.number, self.dentry = number, dentry
+        self.holder = -1
+        self.size = 0
+        self.filled = 0
+        self.written = False
+        self.known = (0, 0)
+        """Size and mtime of the memfd when it was the same as the module's content."""
+        self.unstored = False
+        """It was changed, and then got times that do not tell so."""
+        self.untracked = False
+        """It may be changed without a new mtime: it is mapped."""
+        self.error = 0
+        """Why it could not be written back, for fsync."""
+        self.handle: Handle | None = None
+        self.copy = -1
+        self.copy_interpreter = b""
+        """For exec: our descriptor of a copy with another interpreter, and the name of that."""
+        self.cookies: Cookies | None = None
+
+    @property
+    def whole(self) -> bool:
+        """The kernel may read the memfd."""
+        return self.written or self.filled > 0 or not self.size or self.dentry.kind != REGULAR
+
+    def content(self) -> Handle:
+        """The module's handle, opened when first needed."""
+        if self.handle is None:
+            self.handle = self.dentry.node.open(os.O_RDONLY)
+        return self.handle
+
+    def close_handle(self) -> None:
+        handle, self.handle = self.handle, None
+        if handle is not None:
+            handle.close()
+
+    def close_copy(self) -> None:
+        if self.copy >= 0:
+            os.close(self.copy)
+            self.copy = -1
+
+    # ---------------------------------------------------------------- the memfd
+
+    def dress(self, descriptor: int, found: Stat | None = None) -> None:
+        """Give the memfd the file's mode and times: for where a low number's fstat is not trapped, and so that a new time is one
+        that writing has set."""
+        found = found or self.dentry.node.stat()
+        mode = found.mode & PERMISSIONS
+        # Who may execute the file at all, as root may by any x bit, must be able to execute its memfd; we must fill it.
+        ours = 0o400 if self.dentry.mount.constant else 0o600
+        os.fchmod(descriptor, mode | (0o100 if mode & 0o111 else 0) | ours)
+        os.utime(descriptor, ns=(max(found.atime, 0), max(found.mtime, 0)))
+
+    def redress(self, times: bool) -> None:
+        """As `dress`, when the module's mode or *times* were set: what is written and not yet stored stays so."""
+        found = self.dentry.node.stat()
+        changed = self.written and self.is_changed()
+        before = os.fstat(self.holder)
+        self.dress(self.holder, found)
+        if changed and not times:
+            os.utime(self.holder, ns=(before.st_atime_ns, before.st_mtime_ns))
+        elif changed:
+            self.unstored = True
+            self.known = self.known[0], os.fstat(self.holder).st_mtime_ns
+        else:
+            self.note()
+
+    def note(self) -> None:
+        """The memfd and the module agree now."""
+        found = os.fstat(self.holder)
+        self.known = found.st_size, found.st_mtime_ns
+        self.size = found.st_size
+
+    def is_changed(self) -> bool:
+        found = os.fstat(self.holder)
+        return (found.st_size, found.st_mtime_ns) != self.known
+
+    def overlay(self, stat: Stat) -> Stat:
+        """What the file is, now that the memfd is the truth."""
+        found = os.fstat(self.holder)
+        stat.size, stat.blocks = found.st_size, found.st_blocks
+        if (found.st_size, found.st_mtime_ns) != self.known:
+            stat.mtime = found.st_mtime_ns
+            stat.ctime = max(stat.ctime, found.st_mtime_ns)
+        stat.atime = max(stat.atime, found.st_atime_ns)
+        return stat
+
+    def is_open_for_writing(self) -> bool:
+        """Whether a process may write the memfd, through a descriptor or a mapping."""
+        return not can_lease(self.holder, fcntl.F_RDLCK)
+
+    def is_open(self) -> bool:
+        """Whether anybody besides us has the memfd open or mapped."""
+        return self.dentry.kind == REGULAR and not can_lease(self.holder, fcntl.F_WRLCK)
+
+
+def can_lease(descriptor: int, kind: int) -> bool:
+    """Whether a lease could be had on our read-only descriptor: F_RDLCK when nobody has the file open for writing, F_WRLCK when
+    nobody else has it open at all (fcntl(2), "Leases"). It is given back at once."""
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, kind)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except OSError as error:
+        if error.errno != errno.EAGAIN:
+            raise
+        return False
+    return True
+
+
+class Cookies:
+    """Directory positions that are too large for the placeholder's file position: each gets a small number."""
+
+    LARGEST: Final = 1 << 40
+    """Real positions are below this, numbers given in place of larger ones above."""
+
+    def __init__(self) -> None:
+        self.by_number: list[int] = []
+        self.numbers: dict[int, int] = {}
+
+    def number(self, cookie: int) -> int:
+        if cookie < self.LARGEST:
+            return cookie
+        found = self.numbers.get(cookie)
+        if found is None:
+            found = self.numbers[cookie] = self.LARGEST + len(self.by_number)
+            self.by_number.append(cookie)
+        return found
+
+    def cookie(self, number: int) -> int:
+        """The module's cookie, 0 for a number never given."""
+        if number < self.LARGEST:
+            return number
+        index = number - self.LARGEST
+        return self.by_number[index] if index < len(self.by_number) else 0

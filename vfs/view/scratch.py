@@ -1,0 +1,74 @@
+"""The scratch directory of a supervisor: what must be real on the host for the kernel to work with it.
+
+It holds nothing that lasts. A cleaner of the temporary directory may take it away: then it is made again.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+
+
+class Scratch:
+    def __init__(self) -> None:
+        self.path = os.fsencode(tempfile.mkdtemp(prefix="umview-"))
+        os.chmod(self.path, 0o711)  # sockets and fifos are reached through it by all users of the view
+        self.programs: dict[bytes, bytes] = {}
+        """What was executed -> the directory with links to it."""
+
+    def close(self) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def made(self, make: Callable[..., None], path: bytes, *arguments: object) -> None:
+        """Make something here, and that again if the directory is gone."""
+        try:
+            make(path, *arguments)
+        except FileNotFoundError:
+            os.mkdir(self.path, 0o711)
+            make(path, *arguments)
+
+    def removed_directory(self, name: bytes) -> int:
+        """A descriptor of a new empty directory that has no name any more; /proc/PID/fd shows *name* as its last component."""
+        path = self.path + b"/" + name
+        self.made(os.mkdir, path)
+        try:
+            os.chmod(path, 0o755)  # whatever the umask: all processes of the view may change into it
+            return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        finally:
+            os.rmdir(path)
+
+    def private_directory(self, name: bytes) -> bytes:
+        """A directory of the view's own."""
+        path = self.path + b"/" + name
+        os.mkdir(path)
+        return path
+
+    def program_directory(self, target: bytes, name: bytes) -> int:
+        """For exec: a new descriptor of a directory where *name* is a link to *target*."""
+        path = self.programs.setdefault(target, self.path + b"/exec.%d" % len(self.programs))
+        try:
+            self.made(os.mkdir, path)
+            os.chmod(path, 0o755)
+        except FileExistsError:
+            pass
+        try:
+            os.symlink(target, path + b"/" + name)
+        except FileExistsError:
+            pass
+        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def fifo(self, key: bytes) -> bytes:
+        """The path of a real fifo that stands for a virtual one: two processes that open it meet in it."""
+        path = self.path + b"/fifo." + key
+        try:
+            self.made(os.mkfifo, path)
+            os.chmod(path, 0o666)
+        except FileExistsError:
+            pass
+        return path
+
+    def socket(self, key: bytes) -> bytes:
+        """The path where the socket that stands for a virtual one is bound."""
+        return self.path + b"/socket." + key
