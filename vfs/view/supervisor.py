@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import traceback
 from collections.abc import Callable, Iterable
 
 from vfs.api import message
-from vfs.view.calls import changes, descriptors, directories, execute, identity, opening, paths, sockets, watches
+from vfs.view.calls import changes, descriptors, directories, execute, identity, opening, paths, refused, sockets, watches
 from vfs.view.calls import mount as mounting
 from vfs.view.calls.table import CallTable
 from vfs.view.files import OpenFiles
@@ -19,10 +18,7 @@ from vfs.view.mounts import Mount, MountTable
 from vfs.view.tasks import Tasks
 from vfs.view.view import View
 
-SUBJECTS = (paths, opening, descriptors, directories, execute, changes, mounting, identity, sockets, watches)
-
-UNSEEN = ("io_uring_setup", "io_uring_enter", "io_uring_register", "io_setup", "io_submit")
-"""Calls by which the kernel would read virtual descriptors without us: libraries fall back when they do not exist."""
+SUBJECTS = (refused, paths, opening, descriptors, directories, execute, changes, mounting, identity, sockets, watches)
 
 
 class Supervisor:
@@ -43,7 +39,6 @@ class Supervisor:
         self.table = CallTable()
         for subject in SUBJECTS:
             subject.install(self.table, self)
-        self.table.filter.refuse(errno.ENOSYS, *UNSEEN)
 
     def log(self, line: str) -> None:
         if self.debug:
