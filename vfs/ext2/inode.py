@@ -63,7 +63,7 @@ _ODD_FLAGS = layout.FL_HUGE_FILE | layout.FL_INLINE_DATA | layout.FL_ENCRYPTED
 class Ext2Node(Node):
     """One inode. ESTALE: not in use; EUCLEAN: damaged."""
 
-    __slots__ = ("_map", "_stat", "extra_isize", "flags", "links", "mode", "raw", "size")
+    __slots__ = ("_map", "_stat", "bare", "extra_isize", "flags", "links", "mode", "raw", "size")
 
     filesystem: Ext2Filesystem
     raw: bytes
@@ -91,6 +91,8 @@ class Ext2Node(Node):
             self._refuse(extra)
         self._map: BlockMap | None = None
         self._stat: _StatFields | None = None
+        self.bare: bool | None = None
+        """Whether there is no place at all where extended attributes could be; `None`: nobody has asked."""
 
     def _refuse(self, extra: int) -> None:
         """Say what is wrong with an inode just read."""

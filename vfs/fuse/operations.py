@@ -31,7 +31,6 @@ from pyfuse3 import EntryAttributes, FileHandleT, FileInfo, FileNameT, FlagT, FU
 from vfs.api.filesystem import Filesystem
 from vfs.api.node import Entry, Handle, Node
 from vfs.fuse.attributes import FOREVER, absent, attributes, name_only_of, statfs
-from vfs.fuse.company import Company
 from vfs.fuse.nodes import Recent, nodes_of
 
 log = logging.getLogger("vfs.fuse")
@@ -100,7 +99,6 @@ class Operations(pyfuse3.Operations):
         self._next = itertools.count(1)
         self._filled: Recent[bool] = Recent(FILLED_KEPT)
         self._absent = absent()
-        self.company = Company()
         # open_by_handle_at(2) and the NFS server ask for inodes that the kernel has forgotten.
         self.supports_dot_lookup = filesystem.stable_numbers
 
@@ -120,7 +118,6 @@ class Operations(pyfuse3.Operations):
     # ---------------------------------------------------------------- names and attributes
 
     async def lookup(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> EntryAttributes:
-        self.company.asked(ctx.pid)
         try:
             directory = self._nodes.get(parent_inode)
             if name == b".":
@@ -154,7 +151,6 @@ class Operations(pyfuse3.Operations):
         self._nodes.forget(inode_list)
 
     async def getattr(self, inode: InodeT, ctx: RequestContext) -> EntryAttributes:
-        self.company.asked(ctx.pid)
         try:
             found = self._nodes.get(inode).stat()
             return attributes(found, found.ino)
@@ -162,7 +158,6 @@ class Operations(pyfuse3.Operations):
             raise failure(error) from None
 
     async def readlink(self, inode: InodeT, ctx: RequestContext) -> FileNameT:
-        self.company.asked(ctx.pid)
         try:
             return self._nodes.get(inode).readlink()
         except Exception as error:
@@ -171,7 +166,6 @@ class Operations(pyfuse3.Operations):
     # ---------------------------------------------------------------- directories
 
     async def opendir(self, inode: InodeT, ctx: RequestContext) -> FileHandleT:
-        self.company.asked(ctx.pid)
         try:
             number = next(self._next)
             self._directories[number] = OpenDirectory(self._nodes.get(inode))
@@ -244,7 +238,6 @@ class Operations(pyfuse3.Operations):
     # ---------------------------------------------------------------- files
 
     async def open(self, inode: InodeT, flags: FlagT, ctx: RequestContext) -> FileInfo:
-        self.company.asked(ctx.pid)
         try:
             node = self._nodes.get(inode)
             handle = node.open(flags)
@@ -274,8 +267,6 @@ class Operations(pyfuse3.Operations):
             log.debug("filling the page cache of %d: %s", inode, error)
 
     async def read(self, fh: FileHandleT, off: int, size: int) -> bytes:
-        if size > FILLED_SIZE:
-            self.company.part()
         try:
             return cast(bytes, self._handles[fh].read(off, size))
         except Exception as error:
@@ -310,9 +301,10 @@ class Operations(pyfuse3.Operations):
     async def getxattr(self, inode: InodeT, name: FileNameT, ctx: RequestContext) -> bytes:
         if not self._xattr:
             raise FUSEError(errno.ENOSYS)
-        self.company.asked(ctx.pid)
         try:
             return self._nodes.get(inode).getxattr(name)
+        except OSError as error:  # the usual answer, so without a detour
+            raise FUSEError(error.errno or errno.EIO) from None
         except Exception as error:
             raise failure(error) from None
 
