@@ -1,6 +1,6 @@
 """mount(2) and umount2(2): the stock mount(8) and umount(8) work on the view's table.
 
-The newer calls (fsopen, move_mount and so on) are refused with ENOSYS: mount(8) then uses these two.
+The newer calls (fsopen, move_mount and so on) are refused (`refused`): mount(8) then uses these two.
 """
 
 from __future__ import annotations
@@ -24,25 +24,12 @@ if TYPE_CHECKING:
     from vfs.view.supervisor import Supervisor
 
 PAGE = 4096
-NEWER = (
-    "open_tree",
-    "move_mount",
-    "fsopen",
-    "fsconfig",
-    "fsmount",
-    "fspick",
-    "mount_setattr",
-    "open_tree_attr",
-    "statmount",
-    "listmount",
-)
 
 
 def install(table: CallTable, supervisor: Supervisor) -> None:
     calls = Mounting(supervisor)
     table.always(calls.mount, "mount")
     table.always(calls.umount, "umount2")
-    table.filter.refuse(errno.ENOSYS, *NEWER)
 
 
 def read_options(call: Call, address: int) -> bytes:

@@ -65,8 +65,6 @@ def install(table: CallTable, supervisor: Supervisor) -> None:
     always(named(supervisor, listxattr, follow=False), "llistxattr")
     table.descriptors(opened(supervisor, listxattr), READY, "flistxattr")
     always(named(supervisor, refuse(errno.EOPNOTSUPP), 1, 0, flags=4, known=HANDLE_FLAGS), "name_to_handle_at")
-    # The newest ways to attributes: who gets ENOSYS asks in the old way.
-    filter.refuse(errno.ENOSYS, "getxattrat", "setxattrat", "listxattrat", "removexattrat", "file_getattr", "file_setattr")
 
 
 def bad_mode(argument: int) -> Callable[[Call], bool]:
