@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from vfs.api import Entry, Handle, Node, Stat, damaged, fail
@@ -223,6 +223,9 @@ class Ext2Node(Node):
 
     def child(self, entry: Entry) -> Ext2Node:
         return self._entry_node(entry.ino, entry.name)
+
+    def expect(self, entries: Sequence[Entry]) -> None:
+        self.filesystem.expect([entry.ino for entry in entries])
 
     def _entry_node(self, ino: int, name: bytes) -> Ext2Node:
         try:

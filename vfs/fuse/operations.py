@@ -41,6 +41,9 @@ FILLED_SIZE = 65536
 FILLED_KEPT = 8192
 """How many files are remembered to have been put there."""
 
+AHEAD = 256
+"""Entries of a directory that are read together: about as many as one answer holds."""
+
 DOTS = 2
 """Our cookies are the module's plus this: 1 comes after `.`, 2 after `..`."""
 
@@ -73,9 +76,28 @@ class OpenDirectory:
     def seek(self, position: int) -> None:
         """Go on at *position*: the iterator if it is there already, otherwise a new one."""
         if position != self.position:
-            self.rest = iter(self.node.entries(position))
+            self.rest = _listed(self.node, position)
             self.position = position
             self.waiting = self.broken = None
+
+
+def _listed(node: Node, position: int) -> Iterator[Entry]:
+    """The entries from *position* on, read some ahead, so that the inodes of all of them can be fetched at once."""
+    rest = iter(node.entries(position))
+    broken: Exception | None = None
+    while broken is None:
+        batch: list[Entry] = []
+        try:
+            for entry in itertools.islice(rest, AHEAD):
+                batch.append(entry)  # one by one: what came before an error is good
+        except Exception as error:
+            broken = error
+        if not batch:
+            break
+        node.expect(batch)
+        yield from batch
+    if broken is not None:
+        raise broken
 
 
 class Operations(pyfuse3.Operations):
