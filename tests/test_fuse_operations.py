@@ -147,7 +147,7 @@ def served(filesystem: Filesystem) -> Iterator[Path]:
             start = session.Start(str(directory), ready)  # type: ignore[arg-type]
             operations = operations_of(filesystem, True, start.schedule)
             if not filesystem.blocking:
-                readiness.install(operations.company.part)
+                readiness.install()
             options = libfuse_options(MountOptions(), FuseOptions(), filesystem.type, "test", True)
             session._mount(operations, str(directory), options)
             trio.run(session._serve, start, session.TASKS if filesystem.blocking else 1)

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import cast
 
 from fixtures.ext import image
-from vfs.api import Filesystem, MountOptions, open_image
+from vfs.api import Filesystem, open_image
 from vfs.view.dentry import Dentry
 from vfs.view.files import OpenFiles
 from vfs.view.kernel.notify import Call
-from vfs.view.mounts import Mount
+from vfs.view.mounts import Mount, Superblock, ViewOptions
 
 
 class Swapped:
@@ -31,8 +31,8 @@ def test_a_descriptor_that_became_another_file_is_left_alone(tmp_path: Path) -> 
     before = host.stat()
     with open_image(image("ext4_4k")) as opened, contextlib.closing(OpenFiles(fill_at_open=0)) as files:
         filesystem = cast(Filesystem, opened.filesystem)
-        mount = Mount(filesystem, "ext2", b"image", b"/mnt", b"/", MountOptions(), None)
-        dentry = Dentry(mount, None, b"README", b"/mnt/README", opened.resolve("/README"))
+        mount = Mount(Superblock(filesystem), filesystem.root, "ext2", b"image", b"/mnt", b"/mnt", b"/", ViewOptions())
+        dentry = Dentry(mount, None, b"README", opened.resolve("/README"))
         files.fill_descriptor(cast(Call, Swapped(host)), 7, files.placeholder(dentry))
     after = host.stat()
     assert (after.st_size, after.st_mode, after.st_mtime_ns) == (before.st_size, before.st_mode, before.st_mtime_ns)

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import errno
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -128,6 +128,9 @@ class Node:
     def child(self, entry: Entry) -> Node:
         """The node of an entry just listed; modules whose numbers are stable need no look-up for it."""
         return self.lookup(entry.name)
+
+    def expect(self, entries: Sequence[Entry]) -> None:
+        """`child` will be asked of these entries next: whoever fetches their inodes from afar may begin. A hint; never fails."""
 
     def parent(self) -> Node | None:
         """The directory that holds this *directory*, `None` when the file system does not record it (the root's is the root)."""

@@ -7,6 +7,7 @@ the bytes lie in the file at the bottom. Offsets and sizes are bytes.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -48,6 +49,9 @@ class Storage(Closing):
 
     def flush(self) -> None:
         """Make what was written durable. EIO."""
+
+    def advise(self, offset: int, length: int) -> None:
+        """The range will be read soon: fetching it may begin, but nobody waits for it. A hint; never fails."""
 
     def extents(self, offset: int, length: int) -> list[Extent]:
         """Where the range lies: sorted, without gaps, clipped to the storage. See `Extent`."""
@@ -124,6 +128,12 @@ class FileStorage(Storage):
         if not self.read_only:
             os.fdatasync(self.fd)
 
+    def advise(self, offset: int, length: int) -> None:
+        length = max(0, min(length, self.size - offset))
+        if length and offset >= 0:
+            with contextlib.suppress(OSError):
+                os.posix_fadvise(self.fd, offset, length, os.POSIX_FADV_WILLNEED)
+
     def extents(self, offset: int, length: int) -> list[Extent]:
         length = max(0, min(length, self.size - offset))
         return [Extent(offset, length, self.fd, offset)] if length else []
@@ -182,6 +192,11 @@ class SubStorage(Storage):
 
     def flush(self) -> None:
         self.below.flush()
+
+    def advise(self, offset: int, length: int) -> None:
+        length = self._inside(offset, length)
+        if length:
+            self.below.advise(self.start + offset, length)
 
     def extents(self, offset: int, length: int) -> list[Extent]:
         length = self._inside(offset, length)

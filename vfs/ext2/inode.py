@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from vfs.api import Entry, Handle, Node, Stat, damaged, fail
@@ -63,7 +63,7 @@ _ODD_FLAGS = layout.FL_HUGE_FILE | layout.FL_INLINE_DATA | layout.FL_ENCRYPTED
 class Ext2Node(Node):
     """One inode. ESTALE: not in use; EUCLEAN: damaged."""
 
-    __slots__ = ("_map", "_stat", "extra_isize", "flags", "links", "mode", "raw", "size")
+    __slots__ = ("_map", "_stat", "bare", "extra_isize", "flags", "links", "mode", "raw", "size")
 
     filesystem: Ext2Filesystem
     raw: bytes
@@ -91,6 +91,8 @@ class Ext2Node(Node):
             self._refuse(extra)
         self._map: BlockMap | None = None
         self._stat: _StatFields | None = None
+        self.bare: bool | None = None
+        """Whether there is no place at all where extended attributes could be; `None`: nobody has asked."""
 
     def _refuse(self, extra: int) -> None:
         """Say what is wrong with an inode just read."""
@@ -221,6 +223,9 @@ class Ext2Node(Node):
 
     def child(self, entry: Entry) -> Ext2Node:
         return self._entry_node(entry.ino, entry.name)
+
+    def expect(self, entries: Sequence[Entry]) -> None:
+        self.filesystem.expect([entry.ino for entry in entries])
 
     def _entry_node(self, ino: int, name: bytes) -> Ext2Node:
         try:

@@ -25,7 +25,7 @@ CACHE_BYTES = 4 << 20
 """Of the cache of blocks; up to twice that is held."""
 TABLE_BYTES = 8 << 20
 """Of the cache of pieces of inode tables, likewise: large directories are in the order of hashes, their inodes are not."""
-TABLE_PIECE = 16 << 10
+TABLE_PIECE = 8 << 10
 """Inode tables are read this much at once: neighbours are asked for next."""
 AHEAD = 64 << 10
 """At most this much of a directory is read at once."""
@@ -269,6 +269,26 @@ class Ext2Filesystem(Filesystem):
             fail(errno.EIO, f"inode {ino}: beyond the end of the image")
         return raw
 
+    def _piece_key(self, ino: int) -> int:
+        group, index = divmod(ino - 1, self._inodes_per_group)
+        return group << 32 | index * self._inode_size // self._piece
+
+    def expect(self, numbers: list[int]) -> None:
+        """These inodes will be read next: let the storage begin with all pieces at once that must be fetched. The directories of
+        a large image lie in as many groups, and one after the other each would be a wait of its own."""
+        held, per_piece = self._pieces, self._piece // self.block_size
+        ranges: list[tuple[int, int]] = []
+        for key in {self._piece_key(ino) for ino in numbers if 0 < ino <= self._inodes_count}:
+            if held.get(key) is None:
+                try:
+                    first = (self.inode_table(key >> 32) + (key & 0xFFFFFFFF) * per_piece) * self.block_size
+                except OSError:  # whoever asks for the inode is told
+                    continue
+                ranges.append((first, first + self._piece))
+        if len(ranges) > 1:
+            for start, stop in _joined(ranges):
+                self.storage.advise(start, stop - start)
+
     def _read_piece(self, group: int, piece: int) -> bytes:
         per_piece = self._piece // self.block_size
         first = piece * per_piece
@@ -303,3 +323,15 @@ def _is_power(number: int, base: int) -> bool:
     while number % base == 0:
         number //= base
     return number == 1
+
+
+def _joined(ranges: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Ranges of bytes, sorted, those that touch as one."""
+    ranges.sort()
+    start, stop = ranges[0]
+    for first, last in ranges[1:]:
+        if first > stop:
+            yield start, stop
+            start = first
+        stop = last
+    yield start, stop

@@ -7,6 +7,7 @@ Linux lists the body's first; `system.data`, where inline content is, is not lis
 from __future__ import annotations
 
 import errno
+import os
 import stat
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
@@ -30,6 +31,8 @@ PREFIXES = {1: b"user.", ACL_ACCESS: ACCESS, ACL_DEFAULT: DEFAULT, 4: b"trusted.
 _WHOLE = (ACL_ACCESS, ACL_DEFAULT)
 MAX_VALUE = 1 << 24
 """EXT4_XATTR_SIZE_MAX."""
+
+_NO_DATA = os.strerror(errno.ENODATA)
 
 
 class Place(NamedTuple):
@@ -63,10 +66,13 @@ def names(node: Ext2Node) -> list[bytes]:
 
 def get(node: Ext2Node, name: bytes) -> bytes:
     """The value as getxattr(2) gives it. ENODATA; EUCLEAN."""
+    if node.bare is None:
+        node.bare = _body(node) is None and not node.acl_block
+    if node.bare:  # what `ls -l` asks of every file, twice, mostly ends here
+        raise OSError(errno.ENODATA, _NO_DATA)
     for index, prefix in PREFIXES.items():
         if name.startswith(prefix):
             wanted = (index, name[len(prefix) :])
-            # In an inode of the old size and without a block there can be none: what `ls -l` asks of every file ends here.
             for attribute in _attributes(node):
                 if (attribute.kind, attribute.name) == wanted:
                     value = _value(node, attribute)

@@ -31,7 +31,6 @@ from pyfuse3 import EntryAttributes, FileHandleT, FileInfo, FileNameT, FlagT, FU
 from vfs.api.filesystem import Filesystem
 from vfs.api.node import Entry, Handle, Node
 from vfs.fuse.attributes import FOREVER, absent, attributes, name_only_of, statfs
-from vfs.fuse.company import Company
 from vfs.fuse.nodes import Recent, nodes_of
 
 log = logging.getLogger("vfs.fuse")
@@ -41,6 +40,9 @@ FILLED_SIZE = 65536
 
 FILLED_KEPT = 8192
 """How many files are remembered to have been put there."""
+
+AHEAD = 256
+"""Entries of a directory that are read together: about as many as one answer holds."""
 
 DOTS = 2
 """Our cookies are the module's plus this: 1 comes after `.`, 2 after `..`."""
@@ -74,9 +76,28 @@ class OpenDirectory:
     def seek(self, position: int) -> None:
         """Go on at *position*: the iterator if it is there already, otherwise a new one."""
         if position != self.position:
-            self.rest = iter(self.node.entries(position))
+            self.rest = _listed(self.node, position)
             self.position = position
             self.waiting = self.broken = None
+
+
+def _listed(node: Node, position: int) -> Iterator[Entry]:
+    """The entries from *position* on, read some ahead, so that the inodes of all of them can be fetched at once."""
+    rest = iter(node.entries(position))
+    broken: Exception | None = None
+    while broken is None:
+        batch: list[Entry] = []
+        try:
+            for entry in itertools.islice(rest, AHEAD):
+                batch.append(entry)  # one by one: what came before an error is good
+        except Exception as error:
+            broken = error
+        if not batch:
+            break
+        node.expect(batch)
+        yield from batch
+    if broken is not None:
+        raise broken
 
 
 class Operations(pyfuse3.Operations):
@@ -100,7 +121,6 @@ class Operations(pyfuse3.Operations):
         self._next = itertools.count(1)
         self._filled: Recent[bool] = Recent(FILLED_KEPT)
         self._absent = absent()
-        self.company = Company()
         # open_by_handle_at(2) and the NFS server ask for inodes that the kernel has forgotten.
         self.supports_dot_lookup = filesystem.stable_numbers
 
@@ -120,7 +140,6 @@ class Operations(pyfuse3.Operations):
     # ---------------------------------------------------------------- names and attributes
 
     async def lookup(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> EntryAttributes:
-        self.company.asked(ctx.pid)
         try:
             directory = self._nodes.get(parent_inode)
             if name == b".":
@@ -154,7 +173,6 @@ class Operations(pyfuse3.Operations):
         self._nodes.forget(inode_list)
 
     async def getattr(self, inode: InodeT, ctx: RequestContext) -> EntryAttributes:
-        self.company.asked(ctx.pid)
         try:
             found = self._nodes.get(inode).stat()
             return attributes(found, found.ino)
@@ -162,7 +180,6 @@ class Operations(pyfuse3.Operations):
             raise failure(error) from None
 
     async def readlink(self, inode: InodeT, ctx: RequestContext) -> FileNameT:
-        self.company.asked(ctx.pid)
         try:
             return self._nodes.get(inode).readlink()
         except Exception as error:
@@ -171,7 +188,6 @@ class Operations(pyfuse3.Operations):
     # ---------------------------------------------------------------- directories
 
     async def opendir(self, inode: InodeT, ctx: RequestContext) -> FileHandleT:
-        self.company.asked(ctx.pid)
         try:
             number = next(self._next)
             self._directories[number] = OpenDirectory(self._nodes.get(inode))
@@ -244,7 +260,6 @@ class Operations(pyfuse3.Operations):
     # ---------------------------------------------------------------- files
 
     async def open(self, inode: InodeT, flags: FlagT, ctx: RequestContext) -> FileInfo:
-        self.company.asked(ctx.pid)
         try:
             node = self._nodes.get(inode)
             handle = node.open(flags)
@@ -274,8 +289,6 @@ class Operations(pyfuse3.Operations):
             log.debug("filling the page cache of %d: %s", inode, error)
 
     async def read(self, fh: FileHandleT, off: int, size: int) -> bytes:
-        if size > FILLED_SIZE:
-            self.company.part()
         try:
             return cast(bytes, self._handles[fh].read(off, size))
         except Exception as error:
@@ -310,9 +323,10 @@ class Operations(pyfuse3.Operations):
     async def getxattr(self, inode: InodeT, name: FileNameT, ctx: RequestContext) -> bytes:
         if not self._xattr:
             raise FUSEError(errno.ENOSYS)
-        self.company.asked(ctx.pid)
         try:
             return self._nodes.get(inode).getxattr(name)
+        except OSError as error:  # the usual answer, so without a detour
+            raise FUSEError(error.errno or errno.EIO) from None
         except Exception as error:
             raise failure(error) from None
 

@@ -50,7 +50,7 @@ def serve(source: str, mountpoint: str, type: str | None, options: str, debug: b
         operations.enable_acl = enforces_permissions(fuse) and not fuse.noxattr
         undo.callback(operations.close)
         if not filesystem.blocking:
-            readiness.install(operations.company.part)
+            readiness.install()
         # A signal in between would leave a mount that nobody serves: it waits until the loop is there to take it.
         signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
         undo.callback(signal.pthread_sigmask, signal.SIG_UNBLOCK, ENDING)

@@ -113,7 +113,7 @@ class HostNode(Node):
             raise
         if (device, found.ino) != self.key:
             fail(errno.ESTALE)
-        found.ino, found.real = self.ino, self.key
+        found.ino, found.real = self.ino, (os.makedev(device & 0xFFFFFFFF, device >> 32), self.key[1])
         return found
 
     @unnamed

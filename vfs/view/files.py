@@ -164,7 +164,7 @@ class OpenFiles:
         self.held[placeholder.number] = placeholder
         self.held.move_to_end(placeholder.number)
         if len(self.held) > self.cache_descriptors:
-            self.shrink()
+            self.shrink(placeholder)
         return placeholder
 
     def make(self, placeholder: Placeholder) -> None:
@@ -192,18 +192,19 @@ class OpenFiles:
         found = dentry.node.stat()
         return (found.size, found.mtime) != placeholder.known
 
-    def shrink(self) -> None:
-        """Drop the oldest that nobody has open. What is open keeps its memfd, as long as we can have descriptors at all."""
+    def shrink(self, wanted: Placeholder) -> None:
+        """Drop the oldest that nobody has open, but not the one that is *wanted* now. What is open keeps its memfd, as long as we
+        can have descriptors at all."""
         for number in list(itertools.islice(self.held, SHRINK_LOOKS)):
             placeholder = self.held[number]
-            if placeholder.written or placeholder.is_open():
+            if placeholder is wanted or placeholder.written or placeholder.is_open():
                 self.held.move_to_end(number)
             else:
                 self.drop(placeholder)
                 return
         if len(self.held) > self.most_descriptors:
             for placeholder in self.held.values():
-                if placeholder.dentry.mount.constant:
+                if placeholder.dentry.mount.constant and placeholder is not wanted:
                     self.drop(placeholder)
                     return
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import traceback
@@ -18,6 +17,7 @@ from vfs.view.calls import (
     identity,
     opening,
     paths,
+    refused,
     sockets,
     watches,
     writing,
@@ -31,10 +31,21 @@ from vfs.view.mounts import Mount, MountTable, Superblock
 from vfs.view.tasks import Tasks
 from vfs.view.view import View
 
-SUBJECTS = (paths, opening, descriptors, directories, execute, changes, attributes, writing, mounting, identity, sockets, watches)
-
-UNSEEN = ("io_uring_setup", "io_uring_enter", "io_uring_register", "io_setup", "io_submit")
-"""Calls by which the kernel would read virtual descriptors without us: libraries fall back when they do not exist."""
+SUBJECTS = (
+    refused,
+    paths,
+    opening,
+    descriptors,
+    directories,
+    execute,
+    changes,
+    attributes,
+    writing,
+    mounting,
+    identity,
+    sockets,
+    watches,
+)
 
 
 class Supervisor:
@@ -59,7 +70,6 @@ class Supervisor:
         self.table = CallTable()
         for subject in SUBJECTS:
             subject.install(self.table, self)
-        self.table.filter.refuse(errno.ENOSYS, *UNSEEN)
 
     def log(self, line: str) -> None:
         if self.debug:

@@ -210,12 +210,12 @@ class Changes:
             number = self.refuse(target, False)
             if number and isinstance(source, bytes) and not os.path.lexists(source):
                 return -errno.ENOENT
-            if number and number != -errno.EROFS:
+            if number:
                 return number
             if isinstance(source, Dentry) or isinstance(target.place, Dentry):
                 if source is None or mount_of(target.place) is not mount_of(source):
                     return -errno.EXDEV
-                return number or self.link_virtual(source, target)
+                return self.link_virtual(source, target)
             supervisor.view.names.host.forget()
             if not (crossed or target.crossed) or not name or source is None:
                 return self.on_host(call, target, new, new_dirfd)

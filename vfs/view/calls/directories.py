@@ -34,7 +34,6 @@ def install(table: CallTable, supervisor: Supervisor) -> None:
     table.always(calls.getcwd, "getcwd")
     table.always(calls.chroot, "chroot")
     table.always(calls.pivot_root, "pivot_root")
-    table.filter.refuse(errno.ENOSYS, "getdents")
 
 
 class Directories:

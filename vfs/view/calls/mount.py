@@ -1,6 +1,6 @@
 """mount(2) and umount2(2): the stock mount(8) and umount(8) work on the view's table.
 
-The newer calls (fsopen, move_mount and so on) are refused with ENOSYS: mount(8) then uses these two.
+The newer calls (fsopen, move_mount and so on) are refused (`refused`): mount(8) then uses these two.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from vfs.view.kernel.abi import (
     AT_FDCWD,
     MNT_DETACH,
     MS_BIND,
+    MS_MGC_MSK,
+    MS_MGC_VAL,
     MS_MOVE,
     MS_NOATIME,
     MS_NODEV,
@@ -42,18 +44,6 @@ if TYPE_CHECKING:
     from vfs.view.supervisor import Supervisor
 
 PAGE = 4096
-NEWER = (
-    "open_tree",
-    "move_mount",
-    "fsopen",
-    "fsconfig",
-    "fsmount",
-    "fspick",
-    "mount_setattr",
-    "open_tree_attr",
-    "statmount",
-    "listmount",
-)
 
 
 PROPAGATION = MS_SHARED | MS_PRIVATE | MS_SLAVE | MS_UNBINDABLE
@@ -63,7 +53,6 @@ def install(table: CallTable, supervisor: Supervisor) -> None:
     calls = Mounting(supervisor)
     table.always(calls.mount, "mount")
     table.always(calls.umount, "umount2")
-    table.filter.refuse(errno.ENOSYS, *NEWER)
 
 
 def read_options(call: Call, address: int) -> bytes:
@@ -96,6 +85,8 @@ class Mounting:
 
     def mount(self, call: Call) -> int:
         source_at, target_at, type_at, flags, options_at = call.args[:5]
+        if flags & MS_MGC_MSK == MS_MGC_VAL:
+            flags &= ~MS_MGC_MSK  # as mount(2) was called long ago
         target = self.locate(call, call.string(1)) if target_at else fail(errno.EFAULT)
         path = target.path if isinstance(target, Dentry) else target
         source = call.string(0) if source_at else b"none"
@@ -174,6 +165,8 @@ class Mounting:
 
     def open_source(self, call: Call, source: bytes, writable: bool) -> tuple[Source, Superblock | None]:
         """What a source's name stands for in the view, and the file system that it lies in."""
+        if source == b"none":
+            fail(errno.EINVAL, "what is to be mounted?")
         place = self.locate(call, source)
         if not isinstance(place, Dentry):
             return host_source(place, writable), None

@@ -55,8 +55,8 @@ def install(table: CallTable, supervisor: Supervisor) -> None:
     always(readlink(supervisor, 0, None), "readlink")
     always(readlink(supervisor, 1, 0), "readlinkat")
 
-    always(named(supervisor, statfs), "statfs")
-    table.descriptors(opened(supervisor, statfs), READY, "fstatfs")
+    always(named(supervisor, statfs_to(supervisor)), "statfs")
+    table.descriptors(opened(supervisor, statfs_to(supervisor)), READY, "fstatfs")
 
     always(named(supervisor, getxattr), "getxattr")
     always(named(supervisor, getxattr, follow=False), "lgetxattr")
@@ -65,8 +65,6 @@ def install(table: CallTable, supervisor: Supervisor) -> None:
     always(named(supervisor, listxattr, follow=False), "llistxattr")
     table.descriptors(opened(supervisor, listxattr), READY, "flistxattr")
     always(named(supervisor, refuse(errno.EOPNOTSUPP), 1, 0, flags=4, known=HANDLE_FLAGS), "name_to_handle_at")
-    # The newest ways to attributes: who gets ENOSYS asks in the old way.
-    filter.refuse(errno.ENOSYS, "getxattrat", "setxattrat", "listxattrat", "removexattrat", "file_getattr", "file_setattr")
 
 
 def bad_mode(argument: int) -> Callable[[Call], bool]:
@@ -142,6 +140,16 @@ def statx(call: Call, dentry: Dentry) -> int:
             dentry.packed_statx = packed
     call.write(call.args[4], packed)
     return 0
+
+
+def statfs_to(supervisor: Supervisor) -> Action:
+    """statfs(2): what was written counts."""
+
+    def action(call: Call, dentry: Dentry) -> int:
+        supervisor.files.written.flush(dentry.mount.superblock)
+        return statfs(call, dentry)
+
+    return action
 
 
 def statfs(call: Call, dentry: Dentry) -> int:

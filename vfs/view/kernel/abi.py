@@ -130,6 +130,23 @@ MAP_ANONYMOUS: Final = 0x20
 # ---- inotify: linux/inotify.h
 IN_DONT_FOLLOW: Final = 0x02000000
 
+# ---- fanotify_mark: linux/fanotify.h
+FAN_MARK_DONT_FOLLOW: Final = 0x4
+FAN_MARK_FLUSH: Final = 0x80
+
+# ---- bpf: linux/bpf.h
+BPF_OBJ_PIN: Final = 6
+BPF_OBJ_GET: Final = 7
+BPF_F_PATH_FD: Final = 1 << 14
+
+# ---- landlock_add_rule: linux/landlock.h
+LANDLOCK_RULE_PATH_BENEATH: Final = 1
+
+# ---- capabilities: linux/capability.h
+CAP_DAC_READ_SEARCH: Final = 2
+CAP_SYS_PACCT: Final = 20
+CAP_SYS_ADMIN: Final = 21
+
 # ---- memfd_create: linux/memfd.h
 MFD_EXEC: Final = 0x10  # Linux 6.3
 
