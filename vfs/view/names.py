@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -27,6 +26,7 @@ from vfs.view.kernel.abi import (
 )
 from vfs.view.kernel.notify import Call
 from vfs.view.mounts import Mount, MountTable
+from vfs.view.proc.links import MAGIC, place_of
 
 if TYPE_CHECKING:
     from vfs.view.tasks import Tasks
@@ -139,10 +139,6 @@ class HostNames:
             except OSError:  # EINVAL: no link. ENOENT and the rest: the kernel will say so
                 self.learn_final(path)
         return True
-
-
-MAGIC = re.compile(rb"/proc/(\d+)(?:/task/(\d+))?/(?:(cwd|root|exe)|fd/(\d+))")
-"""Links of /proc that lead to an open file rather than to a name."""
 
 
 class Names:
@@ -355,9 +351,9 @@ class Names:
     def jump(self, path: bytes) -> Jump | None:
         """Where a magic link of /proc leads; `None` for what has no place in the tree (a pipe, a deleted file)."""
         text = os.readlink(path)
-        dentry = self.tasks.files.dentry_of(text)
-        if dentry is not None:
-            return Jump(dentry)
+        place = place_of(self.tasks.files, text)
+        if place is not None:
+            return Jump(place)
         return Jump(text) if text[:1] == b"/" and not text.endswith(b" (deleted)") else None
 
     @property

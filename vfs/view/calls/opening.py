@@ -16,7 +16,7 @@ from vfs.view.kernel.abi import AT_FDCWD, RESOLVE_BENEATH, RESOLVE_IN_ROOT
 from vfs.view.kernel.notify import CONTINUE, Call
 from vfs.view.kernel.structs import signed
 from vfs.view.names import Elsewhere, Missing
-from vfs.view.tables import open_table
+from vfs.view.proc.files import open_file
 
 if TYPE_CHECKING:
     from vfs.view.supervisor import Supervisor
@@ -84,7 +84,7 @@ class Opening:
                 self.refuse_to_make(call, directory, name, follow)
             raise
         if not isinstance(place, Dentry):
-            return open_table(supervisor, call, place, flags) if place else CONTINUE
+            return open_file(supervisor, call, place, flags) if place else CONTINUE
         self.check(place, flags)
         special = self.special(place) if not flags & os.O_PATH else None
         if special is not None:
