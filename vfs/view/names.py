@@ -26,6 +26,7 @@ from vfs.view.kernel.abi import (
 )
 from vfs.view.kernel.notify import Call
 from vfs.view.mounts import Mount, MountTable
+from vfs.view.proc.access import demand_access
 from vfs.view.proc.links import MAGIC, place_of
 
 if TYPE_CHECKING:
@@ -333,13 +334,15 @@ class Names:
         return Located(here, crossed, proc)
 
     def host_link(self, tid: int, path: bytes) -> bytes | Jump | None:
-        """The target of a host path that is a symbolic link, as task *tid* would see it; `None`: it is none. ENOENT."""
+        """The target of a host path that is a symbolic link, as task *tid* would see it; `None`: it is none. ENOENT, EACCES."""
         if path.startswith(b"/proc/"):
             if path == b"/proc/self":
                 return b"%d" % tid
             if path == b"/proc/thread-self":
                 return b"%d/task/%d" % (tid, tid)
-            if MAGIC.fullmatch(path):
+            match = MAGIC.fullmatch(path)
+            if match:
+                demand_access(tid, int(match[2] or match[1]))
                 return self.jump(path)
         try:
             return os.readlink(path)
