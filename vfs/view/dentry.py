@@ -69,6 +69,11 @@ class Dentry:
         self.epoch = epoch
         return self.known_path
 
+    @property
+    def shown_path(self) -> bytes:
+        """As /proc/PID/fd shows it."""
+        return self.path + b" (deleted)" if self.removed else self.path
+
     # ---------------------------------------------------------------- the tree
 
     def child(self, name: bytes, node: Node) -> Dentry:

@@ -113,11 +113,6 @@ class OpenFiles:
         match = self.pattern.fullmatch(text)
         return self.by_number.get(int(match[1] or match[2])) if match else None
 
-    def dentry_of(self, text: bytes) -> Dentry | None:
-        """The dentry behind the target of a magic link."""
-        placeholder = self.of_link(text)
-        return placeholder.dentry if placeholder else None
-
     def of_descriptor(self, tid: int, number: int) -> Placeholder | None:
         """The placeholder at a task's descriptor *number*, `None` when there is none (or no such descriptor). ESTALE: one that is
         known no more, of a mount that is gone; the kernel would read zeros from it."""

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -27,6 +26,8 @@ from vfs.view.kernel.abi import (
 )
 from vfs.view.kernel.notify import Call
 from vfs.view.mounts import Mount, MountTable
+from vfs.view.proc.access import demand_access
+from vfs.view.proc.links import MAGIC, place_of
 
 if TYPE_CHECKING:
     from vfs.view.tasks import Tasks
@@ -143,10 +144,6 @@ class HostNames:
             except OSError:  # EINVAL: no link. ENOENT and the rest: the kernel will say so
                 self.learn_final(path)
         return True
-
-
-MAGIC = re.compile(rb"/proc/(\d+)(?:/task/(\d+))?/(?:(cwd|root|exe)|fd/(\d+))")
-"""Links of /proc that lead to an open file rather than to a name."""
 
 
 class Names:
@@ -341,13 +338,15 @@ class Names:
         return Located(here, crossed, proc)
 
     def host_link(self, tid: int, path: bytes) -> bytes | Jump | None:
-        """The target of a host path that is a symbolic link, as task *tid* would see it; `None`: it is none. ENOENT."""
+        """The target of a host path that is a symbolic link, as task *tid* would see it; `None`: it is none. ENOENT, EACCES."""
         if path.startswith(b"/proc/"):
             if path == b"/proc/self":
                 return b"%d" % tid
             if path == b"/proc/thread-self":
                 return b"%d/task/%d" % (tid, tid)
-            if MAGIC.fullmatch(path):
+            match = MAGIC.fullmatch(path)
+            if match:
+                demand_access(tid, int(match[2] or match[1]))
                 return self.jump(path)
         try:
             return os.readlink(path)
@@ -359,9 +358,9 @@ class Names:
     def jump(self, path: bytes) -> Jump | None:
         """Where a magic link of /proc leads; `None` for what has no place in the tree (a pipe, a deleted file)."""
         text = os.readlink(path)
-        dentry = self.tasks.files.dentry_of(text)
-        if dentry is not None:
-            return Jump(dentry)
+        place = place_of(self.tasks.files, text)
+        if place is not None:
+            return Jump(place)
         return Jump(text) if text[:1] == b"/" and not text.endswith(b" (deleted)") else None
 
     @property

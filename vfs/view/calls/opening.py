@@ -17,7 +17,7 @@ from vfs.view.kernel.abi import AT_FDCWD, RESOLVE_BENEATH, RESOLVE_IN_ROOT
 from vfs.view.kernel.notify import CONTINUE, Call
 from vfs.view.kernel.structs import signed
 from vfs.view.names import Elsewhere, Missing
-from vfs.view.tables import open_table
+from vfs.view.proc.files import open_file
 
 if TYPE_CHECKING:
     from vfs.view.supervisor import Supervisor
@@ -86,7 +86,7 @@ class Opening:
             missing = self.missing(call, directory, name, follow, resolve)
             return self.create(call, missing.directory, missing.name, flags, mode)
         if not isinstance(place, Dentry):
-            return open_table(supervisor, call, place, flags) if place else CONTINUE
+            return open_file(supervisor, call, place, flags) if place else CONTINUE
         if temporary:
             return self.temporary(call, place, flags, mode)
         self.check(place, flags)

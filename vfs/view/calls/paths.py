@@ -16,7 +16,8 @@ from vfs.view.kernel import abi, structs
 from vfs.view.kernel.abi import AT_FDCWD
 from vfs.view.kernel.notify import CONTINUE, Call
 from vfs.view.kernel.structs import signed
-from vfs.view.names import MAGIC, Elsewhere
+from vfs.view.names import Elsewhere
+from vfs.view.proc.links import link_text
 
 if TYPE_CHECKING:
     from vfs.view.supervisor import Supervisor
@@ -214,7 +215,7 @@ def readlink(supervisor: Supervisor, path: int, dirfd: int | None) -> Handler:
                 place = supervisor.view.names.search(call, directory, name, follow=False)
             except Elsewhere as elsewhere:
                 return redirect(supervisor, call, path, dirfd, elsewhere.path)
-        text = target(supervisor, place)
+        text = target(supervisor, call.tid, place)
         if text is None:
             return CONTINUE
         text = text[:size]
@@ -224,22 +225,11 @@ def readlink(supervisor: Supervisor, path: int, dirfd: int | None) -> Handler:
     return handler
 
 
-def target(supervisor: Supervisor, place: Dentry | bytes | None) -> bytes | None:
+def target(supervisor: Supervisor, tid: int, place: Dentry | bytes | None) -> bytes | None:
     """What a link says; `None`: the kernel knows. EINVAL: it is none."""
     if isinstance(place, Dentry):
         return place.node.readlink() if place.kind == LINK else fail(errno.EINVAL)
-    if place is not None and MAGIC.fullmatch(place):
-        try:
-            dentry = supervisor.files.dentry_of(os.readlink(place))
-        except OSError:
-            return None
-        return shown_path(dentry) if dentry else None
-    return None
-
-
-def shown_path(dentry: Dentry) -> bytes:
-    """As /proc/PID/fd shows it."""
-    return dentry.path + b" (deleted)" if dentry.removed else dentry.path
+    return link_text(supervisor.files, tid, place) if place is not None else None
 
 
 # -------------------------------------------------------------------- extended attributes

@@ -144,6 +144,7 @@ LANDLOCK_RULE_PATH_BENEATH: Final = 1
 
 # ---- capabilities: linux/capability.h
 CAP_DAC_READ_SEARCH: Final = 2
+CAP_SYS_PTRACE: Final = 19
 CAP_SYS_PACCT: Final = 20
 CAP_SYS_ADMIN: Final = 21
 

@@ -1,19 +1,11 @@
-"""The mount tables of /proc as a view shows them: the host's lines, then the view's."""
+"""/proc/PID/mounts, mountinfo and mountstats: the host's lines, then the view's."""
 
 from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING
 
-from vfs.view.kernel.notify import CONTINUE, Call
-from vfs.view.memfd import make_memfd
-from vfs.view.mounts import Mount
-
-if TYPE_CHECKING:
-    from vfs.view.supervisor import Supervisor
-
-TABLE = re.compile(rb"/proc/(\d+)(?:/task/\d+)?/(mounts|mountinfo|mountstats)")
+from vfs.view.mounts import Mount, MountTable
 
 
 def escape(path: bytes, more: bytes = b"") -> bytes:
@@ -48,39 +40,20 @@ def mountstats_line(mount: Mount) -> bytes:
     return b"device %s mounted on %s with fstype %s\n" % (escape_source(mount.source), escape(mount.target), mount.type.encode())
 
 
-def table_text(supervisor: Supervisor, path: bytes, kind: bytes) -> bytes:
-    """The whole table: *path* is the host's, *kind* `mounts`, `mountinfo` or `mountstats`."""
-    with open(path, "rb") as host:
-        text = host.read()
+def table_text(mounts: MountTable, kind: bytes, text: bytes) -> bytes:
+    """The whole table: *text* is the host's, *kind* `mounts`, `mountinfo` or `mountstats`."""
     if kind == b"mounts":
-        return text + b"".join(mounts_line(mount) for mount in supervisor.view.mounts.mounts)
+        return text + b"".join(map(mounts_line, mounts.mounts))
     if kind == b"mountstats":
-        return text + b"".join(mountstats_line(mount) for mount in supervisor.view.mounts.mounts)
+        return text + b"".join(map(mountstats_line, mounts.mounts))
     at = {b"/": 0}  # mount point -> id, the last line of a mount point counting
     for line in text.splitlines():
         number, _, _, _, where, *_ = line.split(b" ")
         at[re.sub(rb"\\(\d{3})", lambda match: bytes([int(match[1], 8)]), where)] = int(number)
-    for mount in supervisor.view.mounts.mounts:
+    for mount in mounts.mounts:
         above = mount.target
         while above not in at:
             above = above.rpartition(b"/")[0] or b"/"
         text += mountinfo_line(mount, at[above])
         at[mount.target] = mount.id
     return text
-
-
-def open_table(supervisor: Supervisor, call: Call, place: bytes, flags: int) -> int:
-    """Answer an open of *place*, a canonical host path, when it is a mount table; else the kernel opens it."""
-    match = TABLE.fullmatch(place)
-    if match is None or flags & (os.O_ACCMODE | os.O_PATH | os.O_DIRECTORY):
-        return CONTINUE
-    text = table_text(supervisor, place, match[2])
-
-    def fill(writer: int) -> None:
-        os.pwrite(writer, text, 0)
-
-    reader = make_memfd(match[2], fill)
-    try:
-        return call.add_fd(reader, None, bool(flags & os.O_CLOEXEC))
-    finally:
-        os.close(reader)

@@ -1,0 +1,90 @@
+# ruff: noqa: E501 (shell reads best as it is)
+"""/proc in a view, compared with what it says of the kernel's own mounts."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.command import open_to_all, unprivileged
+from tests.view_compare import UMVIEW, VIEW, Comparison
+from tests.view_tree import can_mount
+
+HERE = Path(__file__).resolve().parent
+pytestmark = pytest.mark.skipif(not can_mount(), reason="needs root and loop devices for the kernel's mounts to compare with")
+
+PROGRAMS = r"""
+mkdir d; cp $(command -v sleep) d/sleep; printf '#!/bin/bash\nsleep 30 & echo $!; wait\n' > d/script; chmod +x d/script; cp d/sleep "d/a b"
+truncate -s 20M i; mke2fs -q -t ext4 -d d i; mnt i m; cd m
+look() {
+  for i in $(seq 100); do test -s /proc/$1/cmdline && break; sleep 0.02; done; sleep 0.1
+  readlink /proc/$1/exe /proc/$1/cwd /proc/$1/root; tr '\0' ' ' < /proc/$1/cmdline; echo; cat /proc/$1/comm; tr '\0' '\n' < /proc/$1/environ | grep MARK
+  grep -a "$PWD" /proc/$1/maps | while read -r range mode offset device inode name; do echo "$mode $offset $(stat -c %i "$name") $inode $name"; test $((0x${device#*:})) = $(stat -c %Ld "$name") && echo same device; done
+  grep -ac "$PWD" /proc/$1/smaps; for l in /proc/$1/map_files/*; do readlink "$l"; done | sort -u
+  cmp /proc/$1/exe "$(readlink /proc/$1/exe)" && echo same program; stat -L -c '%i %s %A' /proc/$1/exe; stat -c %A /proc/$1/exe
+  wc -c < /proc/$1/auxv; wc -l < /proc/$1/stat
+}
+export MARK=1; ./sleep 30 & look $!; kill $!; wait; "$PWD/a b" 30 & look $!; kill $!; wait
+(exec -a other ./sleep 30) & look $!; kill $!; wait
+./script > ../out & P=$!; look $P; for i in $(seq 100); do test -s ../out && break; sleep 0.02; done; look $(cat ../out); kill $(cat ../out); wait
+"""
+
+OTHERS = r"""
+mnt img m; chmod 755 .; sleep 30 < m/big & P=$!; sleep 0.1
+nobody() { setpriv --reuid 65534 --regid 65534 --clear-groups "$@" 2>&1 | sed s/$P/N/g; }
+for f in maps smaps fdinfo/0 fd/0; do nobody head -c 3 /proc/$P/$f; echo; done; nobody readlink /proc/$P/fd/0; nobody readlink /proc/$P/exe; nobody grep -c " $PWD/m " /proc/$P/mountinfo
+kill $P; nobody bash -c 'cd m/deep; sleep 30 < ../big & readlink /proc/$!/cwd /proc/$!/fd/0; grep -c mnt_id /proc/$!/fdinfo/0; kill $!'
+"""
+
+
+@pytest.fixture(scope="module")
+def comparison(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Comparison]:
+    made = Comparison(Path(tmp_path_factory.mktemp("proc")))
+    open_to_all(made.directory)
+    yield made
+
+
+@pytest.mark.parametrize("user", ["root", "nobody"])
+def test_what_proc_says_of_a_process(comparison: Comparison, user: str) -> None:
+    prefix = "" if user == "root" else "setpriv --reuid 65534 --regid 65534 --clear-groups "
+    comparison.check(f"mnt img m; PYTHONPATH={HERE.parent} {prefix}{sys.executable} -B {HERE}/view_proc.py $PWD/m")
+
+
+def test_programs_of_a_mount(comparison: Comparison) -> None:
+    comparison.check(PROGRAMS)
+
+
+def test_others(comparison: Comparison) -> None:
+    comparison.check(OTHERS)
+
+
+def test_a_view_of_an_ordinary_user(comparison: Comparison, tmp_path: Path) -> None:
+    """The whole view unprivileged: the same as it is in root's view."""
+    command = f"PYTHONPATH={HERE.parent} {sys.executable} -B {HERE}/view_proc.py $PWD/m"
+    want = comparison.outcome(VIEW, f"mnt img m; setpriv --reuid 65534 --regid 65534 --clear-groups bash -c '{command}'")
+    got = comparison.outcome([*unprivileged(), *VIEW], f"mnt img m; {command}")
+    assert got == want
+    assert len(got) > 100
+
+
+def test_the_modules_are_file_systems_of_the_view(comparison: Comparison) -> None:
+    got = comparison.outcome(VIEW, "mnt img m; grep umfuse /proc/filesystems; grep -c . /proc/filesystems")
+    assert "\tumfuseext2" in got
+    assert "nodev\tumfuseramfs" in got
+    host = Path("/proc/filesystems").read_text().count("\n")
+    assert int(got[-2]) > host
+
+
+def test_outside_the_view_the_host_is_told(comparison: Comparison) -> None:
+    """Processes outside are seen from inside, with their own tables."""
+    outside = os.getpid()
+    done = subprocess.run(
+        [UMVIEW, "bash", "-c", f'mount -t umfuseext2 -o ro {comparison.image} /mnt; grep -c umfuse /proc/{outside}/mounts; grep -c umfuse /proc/self/mounts'],
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.stdout == "0\n1\n"

@@ -1,0 +1,53 @@
+"""/proc/PID/maps, smaps and numa_maps: mapped virtual files under their names, with the device and inode that stat tells.
+
+Source: show_map_vma and show_numa_map in the kernel's fs/proc/task_mmu.c; seq_file's escapes in fs/seq_file.c.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING
+
+from vfs.view.proc.links import path_of_text
+
+if TYPE_CHECKING:
+    from vfs.view.files import OpenFiles
+
+LINE = re.compile(rb"^([0-9a-f]+-[0-9a-f]+ \S{4} [0-9a-f]+ )[0-9a-f]+:[0-9a-f]+ \d+ +(/memfd:[^\n]*)$", re.MULTILINE)
+NAME_COLUMN = 72  # 25 + 6 * sizeof(void *) - 1, padded with spaces; one more follows
+FILE = re.compile(rb" file=(/memfd:\S*)")
+
+
+def device_and_inode(device: int, ino: int) -> bytes:
+    """`MAJOR:MINOR INODE`, as maps has them."""
+    return b"%02x:%02x %d" % (os.major(device), os.minor(device), ino)
+
+
+def maps_text(files: OpenFiles, text: bytes) -> bytes:
+    """A maps or smaps with the view's names in it."""
+
+    def line(match: re.Match[bytes]) -> bytes:
+        placeholder = files.of_link(match[2])
+        if placeholder is None:
+            path = path_of_text(files, match[2])
+            return match[0] if path is None else match[0].replace(match[2], path)
+        dentry = placeholder.dentry
+        head = match[1] + device_and_inode(dentry.mount.device, dentry.node.ino) + b" "
+        return head.ljust(NAME_COLUMN) + b" " + dentry.shown_path.replace(b"\n", b"\\012")
+
+    return LINE.sub(line, text)
+
+
+def numa_text(files: OpenFiles, text: bytes) -> bytes:
+    """A numa_maps with the view's names in it."""
+
+    def name(match: re.Match[bytes]) -> bytes:
+        placeholder = files.of_link(match[1].replace(b"\\040", b" "))
+        return match[0] if placeholder is None else b" file=" + escape_all(placeholder.dentry.shown_path)
+
+    return FILE.sub(name, text)
+
+
+def escape_all(path: bytes) -> bytes:
+    return re.sub(rb"[\n\t= ]", lambda match: b"\\%03o" % match[0][0], path)
