@@ -118,12 +118,12 @@ class Dentry:
         return False
 
     def stat(self) -> Stat:
-        """As the node's, with what was written into the cache and is not written back."""
+        """As the node's, with what processes did to its memfd."""
         found = self.node.stat()
         placeholder = self.mount.superblock.placeholders.get(self.node.ino)
-        if placeholder is not None and placeholder.written:
-            return placeholder.overlay(dataclasses.replace(found))
-        return found
+        if placeholder is None or placeholder.holder < 0 or self.kind != REGULAR or self.mount.constant:
+            return found
+        return placeholder.overlay(dataclasses.replace(found))
 
 
 Place = Dentry | bytes

@@ -20,6 +20,7 @@ handed over.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import os
@@ -229,6 +230,8 @@ class OpenFiles:
 
     def drop(self, placeholder: Placeholder) -> None:
         """Let our own hold on it go."""
+        with contextlib.suppress(OSError):
+            placeholder.keep_atime()
         self.held.pop(placeholder.number, None)
         if placeholder.holder >= 0:
             os.close(placeholder.holder)

@@ -7,10 +7,12 @@ import fcntl
 import os
 from typing import Final
 
-from vfs.api import Handle, Stat
+from vfs.api import Change, Handle, Stat
 from vfs.view.dentry import REGULAR, Dentry
 
 PERMISSIONS: Final = 0o777
+MIN_TIME: Final = -(1 << 63)
+DAY: Final = 86_400_000_000_000
 
 
 class Placeholder:
@@ -30,7 +32,9 @@ class Placeholder:
         "handle",
         "holder",
         "known",
+        "known_atime",
         "number",
+        "read_at",
         "size",
         "unstored",
         "untracked",
@@ -45,6 +49,10 @@ class Placeholder:
         self.written = False
         self.known = (0, 0)
         """Size and mtime of the memfd when it was the same as the module's content."""
+        self.read_at = MIN_TIME
+        """The access time that was told last."""
+        self.known_atime = 0
+        """The memfd's atime when it was given the module's: a later one is of a process that read."""
         self.unstored = False
         """It was changed, and then got times that do not tell so."""
         self.untracked = False
@@ -88,13 +96,16 @@ class Placeholder:
         # Who may execute the file at all, as root may by any x bit, must be able to execute its memfd; we must fill it.
         ours = 0o400 if self.dentry.mount.constant else 0o600
         os.fchmod(descriptor, mode | (0o100 if mode & 0o111 else 0) | ours)
-        os.utime(descriptor, ns=(max(found.atime, 0), max(found.mtime, 0)))
+        os.utime(descriptor, ns=(max(found.atime, self.read_at), found.mtime))
+        self.known_atime = os.fstat(descriptor).st_atime_ns
 
     def redress(self, times: bool) -> None:
         """As `dress`, when the module's mode or *times* were set: what is written and not yet stored stays so."""
         found = self.dentry.node.stat()
         changed = self.written and self.is_changed()
         before = os.fstat(self.holder)
+        if times:
+            self.read_at = MIN_TIME
         self.dress(self.holder, found)
         if changed and not times:
             os.utime(self.holder, ns=(before.st_atime_ns, before.st_mtime_ns))
@@ -115,14 +126,31 @@ class Placeholder:
         return (found.st_size, found.st_mtime_ns) != self.known
 
     def overlay(self, stat: Stat) -> Stat:
-        """What the file is, now that the memfd is the truth."""
+        """What the file is, the memfd told: of what is *written* it is the truth, of others it knows when they were read."""
         found = os.fstat(self.holder)
-        stat.size, stat.blocks = found.st_size, found.st_blocks
-        if (found.st_size, found.st_mtime_ns) != self.known:
-            stat.mtime = found.st_mtime_ns
-            stat.ctime = max(stat.ctime, found.st_mtime_ns)
-        stat.atime = max(stat.atime, found.st_atime_ns)
+        if self.written:
+            stat.size, stat.blocks = found.st_size, found.st_blocks
+            if (found.st_size, found.st_mtime_ns) != self.known:
+                stat.mtime = found.st_mtime_ns
+                stat.ctime = max(stat.ctime, found.st_mtime_ns)
+        # As the option relatime has it. (The memfd notes every read.)
+        atime = found.st_atime_ns
+        stat.atime = max(stat.atime, self.read_at)
+        if atime != self.known_atime and (stat.atime <= max(stat.mtime, stat.ctime) or atime - stat.atime > DAY):
+            stat.atime = self.read_at = max(stat.atime, atime)
         return stat
+
+    def keep_atime(self) -> None:
+        """The memfd is about to go: the module gets to know when it was read last."""
+        node = self.dentry.node
+        if self.holder < 0 or node.filesystem.read_only or node.filesystem.noatime or self.dentry.kind != REGULAR:
+            return
+        if os.fstat(self.holder).st_atime_ns == self.known_atime:
+            return
+        found = node.stat()
+        before = found.atime
+        if found.nlink and self.overlay(found).atime != before:
+            node.set(Change(atime=found.atime, ctime=found.ctime))
 
     def is_open_for_writing(self) -> bool:
         """Whether a process may write the memfd, through a descriptor or a mapping."""

@@ -20,7 +20,8 @@ from vfs.view.dentry import DIRECTORY, Dentry, Place
 from vfs.view.kernel.abi import AT_EMPTY_PATH, AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_FOLLOW, RENAME_EXCHANGE, RENAME_NOREPLACE
 from vfs.view.kernel.notify import CONTINUE, Call
 from vfs.view.kernel.structs import signed
-from vfs.view.names import Parent, mount_of
+from vfs.view.names import Parent, join, mount_of
+from vfs.view.proc.links import MAGIC
 
 if TYPE_CHECKING:
     from vfs.view.supervisor import Supervisor
@@ -58,6 +59,11 @@ def left_by_umask(directory: Dentry, mode: int, umask: int) -> int:
     except OSError:
         return mode & ~umask
     return mode
+
+
+def is_opened(name: bytes) -> bool:
+    """Whether a name stands for an open descriptor: it is empty (AT_EMPTY_PATH), or a link of /proc."""
+    return not name or MAGIC.fullmatch(name.replace(b"/self/", b"/0/").replace(b"/thread-self/", b"/0/")) is not None
 
 
 Maker = Callable[[Call, Dentry, bytes, int], None]
@@ -212,6 +218,8 @@ class Changes:
                 return -errno.ENOENT
             if number:
                 return number
+            if isinstance(target.place, Dentry) and target.place.real and not isinstance(source, Dentry) and is_opened(name):
+                return self.link_opened(call, new, new_dirfd, target.place, target.name)
             if isinstance(source, Dentry) or isinstance(target.place, Dentry):
                 if source is None or mount_of(target.place) is not mount_of(source):
                     return -errno.EXDEV
@@ -223,6 +231,14 @@ class Changes:
             return redirected(supervisor, call, list(call.args), both)
 
         return handler
+
+    def link_opened(self, call: Call, new: int, dirfd: int | None, directory: Dentry, name: bytes) -> int:
+        """A file of the host's, that the task has open, gets a name in a directory of the host's (O_TMPFILE, then linkat)."""
+        path = directory.node.host_path()
+        if path is None:
+            return -errno.ENOENT
+        self.supervisor.view.names.appeared(directory, name)
+        return redirected(self.supervisor, call, list(call.args), {new: (dirfd, join(path, name))})
 
     def link_virtual(self, source: Place | None, target: Parent) -> int:
         assert isinstance(source, Dentry) and isinstance(target.place, Dentry)  # they are of one mount

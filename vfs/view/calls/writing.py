@@ -30,6 +30,7 @@ ROOM_MOST = 1 << 30
 """So much may be written before the file system is asked again: others may use it up as well."""
 
 FALLOC_KEEP_SIZE = 1
+LARGEST = (1 << 63) - 4096
 
 
 def install(table: CallTable, supervisor: Supervisor) -> None:
@@ -113,7 +114,8 @@ class Writing:
     def fallocate(self, call: Call) -> int:
         placeholder = self.placeholder(call)
         mode, offset, length = call.args[1] & 0xFFFFFFFF, signed64(call.args[2]), signed64(call.args[3])
-        if placeholder is not None and placeholder.written and not mode & ~FALLOC_KEEP_SIZE and offset >= 0 and length > 0:
+        possible = offset >= 0 and 0 < length <= LARGEST - offset  # else the kernel says what is wrong
+        if placeholder is not None and placeholder.written and not mode & ~FALLOC_KEEP_SIZE and possible:
             self.demand_growth(placeholder, max(0, offset + length - os.fstat(placeholder.holder).st_blocks * 512))
         return CONTINUE
 
