@@ -8,7 +8,19 @@ import traceback
 from collections.abc import Callable, Iterable
 
 from vfs.api import message
-from vfs.view.calls import changes, descriptors, directories, execute, identity, opening, paths, refused, sockets, watches
+from vfs.view.calls import (
+    changes,
+    descriptors,
+    directories,
+    execute,
+    identity,
+    opening,
+    paths,
+    refused,
+    signals,
+    sockets,
+    watches,
+)
 from vfs.view.calls import mount as mounting
 from vfs.view.calls.table import CallTable
 from vfs.view.files import OpenFiles
@@ -18,7 +30,7 @@ from vfs.view.mounts import Mount, MountTable
 from vfs.view.tasks import Tasks
 from vfs.view.view import View
 
-SUBJECTS = (refused, paths, opening, descriptors, directories, execute, changes, mounting, identity, sockets, watches)
+SUBJECTS = (refused, paths, opening, descriptors, directories, execute, changes, mounting, identity, sockets, signals, watches)
 
 
 class Supervisor:
