@@ -23,6 +23,7 @@ from vfs.view.calls import (
 )
 from vfs.view.calls import mount as mounting
 from vfs.view.calls.table import CallTable
+from vfs.view.calls.traced import Traced
 from vfs.view.files import OpenFiles
 from vfs.view.kernel.notify import Call
 from vfs.view.messages import tell
@@ -40,6 +41,7 @@ class Supervisor:
         self.debug = debug
         self.files = files
         self.tasks = Tasks(files)
+        self.traced = Traced(files)
         mounts = MountTable()
         # Where libmount notes what mountinfo lacks (utab): of what is mounted here the host's shall say nothing.
         mounts.replace(b"/run/mount", files.private_directory(b"run.mount"))
@@ -130,4 +132,5 @@ class Supervisor:
         mounts, self.view.mounts = self.view.mounts, MountTable()
         for mount in [*reversed(mounts.mounts), *mounts.detached]:
             self.shut(mount)
+        self.traced.close()
         self.files.close()
