@@ -30,6 +30,9 @@ PEERS = ("fuse2fs", "fuseext2")
 LIMIT = 60
 """Seconds that anything may take. fuseext2 never answers statfs(2), and so neither find(1), which begins with it."""
 
+COMPILED = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+"""As for a user: without this, Python compiles anew at each start what has changed since it was last allowed to keep it."""
+
 WORKER = Path(__file__).with_name("ext_worker.py")
 SMALL, LARGE, CROWD, BIG = "many_files", "million_inodes", "big_directory", "big_file"
 """10,000 files in many directories; a million inodes on 64 GiB; a directory of 100,000 entries; a file of 1 GiB."""
@@ -141,7 +144,7 @@ def mounted(mode: str, source: Path) -> Iterator[Mount]:
     with tempfile.TemporaryDirectory(prefix="bench-ext-") as name:
         mountpoint = Path(name).resolve() / "m"
         mountpoint.mkdir()
-        done = subprocess.run(command(mode, source, mountpoint), capture_output=True, timeout=LIMIT, check=False)
+        done = subprocess.run(command(mode, source, mountpoint), capture_output=True, timeout=LIMIT, check=False, env=COMPILED)
         if done.returncode:
             raise RuntimeError(f"{mode}: {done.stderr.decode(errors='replace').strip()}")
         pid = serving(mountpoint)

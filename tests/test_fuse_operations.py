@@ -11,7 +11,7 @@ import os
 import stat
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -134,23 +134,18 @@ class Content(Handle):
 def served(filesystem: Filesystem) -> Iterator[Path]:
     """A file system made in this process, served by another through the ordinary session."""
     import pyfuse3
-    import trio
 
     from vfs.api.options import MountOptions
-    from vfs.fuse import readiness, session
-    from vfs.fuse.operations import operations_of
+    from vfs.fuse import session
     from vfs.fuse.options import FuseOptions, libfuse_options
 
     with place() as directory:
 
-        def serve(ready: object) -> None:
-            start = session.Start(str(directory), ready)  # type: ignore[arg-type]
-            operations = operations_of(filesystem, True, start.schedule)
-            if not filesystem.blocking:
-                readiness.install()
+        def serve(ready: Callable[[], None]) -> None:
+            operations, loop = session.serving(filesystem, True, ready)
             options = libfuse_options(MountOptions(), FuseOptions(), filesystem.type, "test", True)
             session._mount(operations, str(directory), options)
-            trio.run(session._serve, start, session.TASKS if filesystem.blocking else 1)
+            loop.run()
             operations.close()
             pyfuse3.close()
 

@@ -1,4 +1,4 @@
-"""The kernel front end: a mounted module as an ordinary Linux mount, through FUSE (pyfuse3 and trio).
+"""The kernel front end: a mounted module as an ordinary Linux mount, through FUSE (pyfuse3).
 
 Read in this order:
 
@@ -8,7 +8,8 @@ Read in this order:
 * `options`: what `-o` means here, and what of it the kernel gets;
 * `operations`: each request of the kernel becomes one call of a node or a handle. No file system logic;
 * `nodes`: the kernel's numbers and our nodes; `attributes`: a `Stat` in the form the kernel wants;
-* `readiness`: waiting for the next request without the cost of an event loop for each;
+* `loop`: serves one request after another, where nothing waits; `readiness`: waiting for the next one at little cost;
+* `threaded`: serves file systems that may wait long, in threads, by trio; `library`: pyfuse3, imported without trio;
 * `devices`: a device module's storages as a directory of files; `mounts`: the kernel's table of mounts.
 
 One process serves one mount (pyfuse3 has one session a process).

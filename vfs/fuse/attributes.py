@@ -5,11 +5,10 @@ from __future__ import annotations
 import errno
 import stat
 
-import pyfuse3
-
 from vfs.api.errors import fail
 from vfs.api.filesystem import StatFs
 from vfs.api.node import Entry, Stat
+from vfs.fuse.library import pyfuse3
 
 FOREVER = 86400
 """Seconds that the kernel may keep names and attributes of what does not change: a day."""

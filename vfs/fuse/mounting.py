@@ -32,7 +32,7 @@ def mount(source: str, mountpoint: str, type: str | None, options: str, foregrou
     _check_busy(place, source)
 
     def serve(ready: Callable[[], None]) -> None:
-        from vfs.fuse import session  # only here: trio takes a tenth of a second to load
+        from vfs.fuse import session  # only here: unmounting needs none of it
 
         session.serve(_absolute(source), place, type, options, debug, ready)
 

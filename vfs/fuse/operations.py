@@ -11,8 +11,8 @@ Requests that only the kernel's caches save:
 The same answer to OPEN and OPENDIR would save those (FUSE_NO_OPEN_SUPPORT), but a READ then comes without a handle, and
 pyfuse3 passes nothing else that says which file is meant.
 
-The methods never wait: they are coroutines because pyfuse3 wants them. `ThreadedOperations` runs them in worker threads for
-file systems that may wait long.
+The methods never wait: they are coroutines because pyfuse3 wants them. `vfs.fuse.threaded` runs them in worker threads for file
+systems that may wait long.
 """
 
 from __future__ import annotations
@@ -21,17 +21,18 @@ import errno
 import itertools
 import logging
 import stat
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from typing import Any, TypeVar, cast
-
-import pyfuse3
-import trio
-from pyfuse3 import EntryAttributes, FileHandleT, FileInfo, FileNameT, FlagT, FUSEError, InodeT, ReaddirToken, RequestContext
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, cast
 
 from vfs.api.filesystem import Filesystem
 from vfs.api.node import Entry, Handle, Node
 from vfs.fuse.attributes import FOREVER, absent, attributes, name_only_of, statfs
+from vfs.fuse.library import pyfuse3
 from vfs.fuse.nodes import Recent, nodes_of
+
+if TYPE_CHECKING:
+    from pyfuse3 import EntryAttributes, FileHandleT, FileInfo, FileNameT, FlagT, InodeT, ReaddirToken, RequestContext
+
 
 log = logging.getLogger("vfs.fuse")
 
@@ -47,15 +48,13 @@ AHEAD = 256
 DOTS = 2
 """Our cookies are the module's plus this: 1 comes after `.`, 2 after `..`."""
 
-Result = TypeVar("Result")
 
-
-def failure(error: Exception) -> FUSEError:
+def failure(error: Exception) -> pyfuse3.FUSEError:
     """What the kernel is told of *error*. Anything but an OSError is a mistake in a module: EIO, and into the log with it."""
     if isinstance(error, OSError) and error.errno:
-        return FUSEError(error.errno)
+        return pyfuse3.FUSEError(error.errno)
     log.error("a request failed", exc_info=error)
-    return FUSEError(errno.EIO)
+    return pyfuse3.FUSEError(errno.EIO)
 
 
 class OpenDirectory:
@@ -149,11 +148,11 @@ class Operations(pyfuse3.Operations):
             else:
                 node = directory.lookup(name)
             if node is None:
-                raise FUSEError(errno.ESTALE)
+                raise pyfuse3.FUSEError(errno.ESTALE)
             return self._known(node)
         except FileNotFoundError:
             return self._absent
-        except FUSEError:
+        except pyfuse3.FUSEError:
             raise
         except Exception as error:
             raise failure(error) from None
@@ -269,7 +268,7 @@ class Operations(pyfuse3.Operations):
             if inode not in self._opened and self._filled.get(inode) is None:
                 self._fill(inode, handle)
             self._opened[inode] = self._opened.get(inode, 0) + 1
-            return FileInfo(fh=number, keep_cache=True)
+            return pyfuse3.FileInfo(fh=number, keep_cache=True)
         except Exception as error:
             raise failure(error) from None
 
@@ -295,7 +294,7 @@ class Operations(pyfuse3.Operations):
             raise failure(error) from None
 
     async def flush(self, fh: FileHandleT) -> None:
-        raise FUSEError(errno.ENOSYS)
+        raise pyfuse3.FUSEError(errno.ENOSYS)
 
     async def release(self, fh: FileHandleT) -> None:
         handle = self._handles.pop(fh, None)
@@ -322,17 +321,17 @@ class Operations(pyfuse3.Operations):
 
     async def getxattr(self, inode: InodeT, name: FileNameT, ctx: RequestContext) -> bytes:
         if not self._xattr:
-            raise FUSEError(errno.ENOSYS)
+            raise pyfuse3.FUSEError(errno.ENOSYS)
         try:
             return self._nodes.get(inode).getxattr(name)
         except OSError as error:  # the usual answer, so without a detour
-            raise FUSEError(error.errno or errno.EIO) from None
+            raise pyfuse3.FUSEError(error.errno or errno.EIO) from None
         except Exception as error:
             raise failure(error) from None
 
     async def listxattr(self, inode: InodeT, ctx: RequestContext) -> Sequence[pyfuse3.XAttrNameT]:
         if not self._xattr:
-            raise FUSEError(errno.ENOSYS)
+            raise pyfuse3.FUSEError(errno.ENOSYS)
         try:
             names = self._nodes.get(inode).listxattr()
         except Exception as error:
@@ -341,43 +340,3 @@ class Operations(pyfuse3.Operations):
             # As on a disk: who may not read them (the kernel sees to that) is not shown them.
             names = [name for name in names if not name.startswith(b"trusted.")]
         return names
-
-
-class ThreadedOperations(Operations):
-    """The same, each request in a worker thread: for file systems that may wait long, so that others go on meanwhile."""
-
-
-def _threaded(handler: Callable[..., Coroutine[Any, Any, Result]]) -> Callable[..., Coroutine[Any, Any, Result]]:
-    def run(*arguments: Any) -> Result:
-        # These coroutines never wait: one step runs them to their end.
-        try:
-            handler(*arguments).send(None)
-        except StopIteration as done:
-            return cast(Result, done.value)
-        raise RuntimeError(f"{handler.__name__} waits")
-
-    async def request(*arguments: Any) -> Result:
-        return await trio.to_thread.run_sync(run, *arguments)
-
-    return request
-
-
-for _name in (
-    "lookup",
-    "getattr",
-    "readlink",
-    "opendir",
-    "readdir",
-    "open",
-    "read",
-    "release",
-    "statfs",
-    "getxattr",
-    "listxattr",
-):
-    setattr(ThreadedOperations, _name, _threaded(getattr(Operations, _name)))
-
-
-def operations_of(filesystem: Filesystem, xattr: bool, started: Callable[[], None]) -> Operations:
-    """The handlers that suit *filesystem*."""
-    return (ThreadedOperations if filesystem.blocking else Operations)(filesystem, xattr, started)

@@ -8,26 +8,26 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-
-import pyfuse3
-import trio
+from typing import TYPE_CHECKING
 
 from vfs.api.device import Device
 from vfs.api.filesystem import Filesystem
 from vfs.api.options import MountOptions, split
 from vfs.api.stack import Image, open_image
-from vfs.fuse import mounts, readiness
+from vfs.fuse import mounts
 from vfs.fuse.devices import DeviceFiles
-from vfs.fuse.operations import Operations, operations_of
+from vfs.fuse.library import pyfuse3
+from vfs.fuse.loop import Loop
+from vfs.fuse.operations import Operations
 from vfs.fuse.options import FuseOptions, enforces_permissions, libfuse_options
+
+if TYPE_CHECKING:
+    from vfs.fuse.threaded import TrioLoop
 
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """Signals that end a mount as unmounting does."""
-
-TASKS = 20
-"""Requests served at once where the file system may wait long."""
 
 READAHEAD = 1024
 """KiB that the kernel reads ahead. Its own 128 makes a request for each 128 KiB of a large file; only root may set it."""
@@ -45,19 +45,33 @@ def serve(source: str, mountpoint: str, type: str | None, options: str, debug: b
         image = undo.enter_context(open_image(source, type, options, writable, front=(MountOptions, FuseOptions)))
         common, fuse = image.front
         filesystem = _filesystem(image)
-        start = Start(mountpoint, ready)
-        operations = operations_of(filesystem, not fuse.noxattr, start.schedule)
+
+        def usable() -> None:
+            _read_ahead(mountpoint)
+            ready()
+
+        operations, loop = serving(filesystem, not fuse.noxattr, usable)
         operations.enable_acl = enforces_permissions(fuse) and not fuse.noxattr
         undo.callback(operations.close)
-        if not filesystem.blocking:
-            readiness.install()
         # A signal in between would leave a mount that nobody serves: it waits until the loop is there to take it.
         signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
         undo.callback(signal.pthread_sigmask, signal.SIG_UNBLOCK, ENDING)
         common.debug = common.debug or debug
         _mount(operations, mountpoint, libfuse_options(common, fuse, filesystem.type, source, filesystem.read_only))
         undo.callback(pyfuse3.close)
-        trio.run(_serve, start, TASKS if filesystem.blocking else 1, strict_exception_groups=True)
+        loop.run()
+
+
+def serving(filesystem: Filesystem, xattr: bool, usable: Callable[[], object]) -> tuple[Operations, Loop | TrioLoop]:
+    """The handlers that suit a file system and the loop that runs them. *usable* is called when the kernel has got our answer to
+    INIT."""
+    if not filesystem.blocking:
+        loop = Loop(ENDING)
+        return Operations(filesystem, xattr, lambda: loop.soon(usable)), loop
+    from vfs.fuse import threaded  # with it comes trio
+
+    waiting = threaded.TrioLoop(ENDING)
+    return threaded.ThreadedOperations(filesystem, xattr, lambda: waiting.soon(usable)), waiting
 
 
 def _filesystem(image: Image) -> Filesystem:
@@ -95,24 +109,6 @@ def _captured_errors() -> Iterator[Callable[[], str]]:
             os.close(saved)
 
 
-class Start:
-    """What happens when the kernel has got our answer to INIT."""
-
-    def __init__(self, mountpoint: str, ready: Callable[[], None]) -> None:
-        self._mountpoint = mountpoint
-        self._ready = ready
-        self.nursery: trio.Nursery | None = None
-
-    def schedule(self) -> None:
-        """Called by pyfuse3 while it answers INIT: a task of the loop runs after that."""
-        if self.nursery is not None:
-            self.nursery.start_soon(self._run)
-
-    async def _run(self) -> None:
-        _read_ahead(self._mountpoint)
-        self._ready()
-
-
 def _read_ahead(mountpoint: str) -> None:
     """Let the kernel read ahead further on this mount. It sets the limit while it takes the answer to INIT, so not before."""
     mount = mounts.at(os.fsencode(mountpoint))
@@ -123,18 +119,3 @@ def _read_ahead(mountpoint: str) -> None:
             setting.write(str(READAHEAD))
     except OSError as error:
         log.debug("read-ahead stays as it is: %s", error)
-
-
-async def _serve(start: Start, tasks: int) -> None:
-    async with trio.open_nursery() as nursery:
-        start.nursery = nursery
-        with trio.open_signal_receiver(*ENDING) as signals:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
-            nursery.start_soon(_end_on, signals)
-            await pyfuse3.main(1, tasks)
-            nursery.cancel_scope.cancel()
-
-
-async def _end_on(signals: AsyncIterator[int]) -> None:
-    async for _ in signals:
-        pyfuse3.terminate()

@@ -368,7 +368,7 @@ class OpenFiles:
             os.pwrite(writer, interpreter + b"\0", size)
             os.pwrite(writer, struct.pack("<Q", size), header + 8)  # p_offset
             os.pwrite(writer, struct.pack("<QQ", len(interpreter) + 1, len(interpreter) + 1), header + 32)  # p_filesz, p_memsz
-            os.fchmod(writer, 0o500)
+            os.fchmod(writer, 0o555)  # whoever executes it
 
         reader = make_memfd(self.memfd_name(placeholder), fill)
         placeholder.close_copy()

@@ -18,12 +18,14 @@ from vfs.view.calls import (
     opening,
     paths,
     refused,
+    signals,
     sockets,
     watches,
     writing,
 )
 from vfs.view.calls import mount as mounting
 from vfs.view.calls.table import CallTable
+from vfs.view.calls.traced import Traced
 from vfs.view.files import OpenFiles
 from vfs.view.kernel.notify import Call
 from vfs.view.messages import tell
@@ -44,6 +46,7 @@ SUBJECTS = (
     mounting,
     identity,
     sockets,
+    signals,
     watches,
 )
 
@@ -55,6 +58,7 @@ class Supervisor:
         self.debug = debug
         self.files = files
         self.tasks = Tasks(files)
+        self.traced = Traced(files)
         mounts = MountTable()
         # Where libmount notes what mountinfo lacks (utab): of what is mounted here the host's shall say nothing.
         mounts.replace(b"/run/mount", files.scratch.private_directory(b"run.mount"))
@@ -149,4 +153,5 @@ class Supervisor:
         """The tree has ended: close all file systems, the latest first."""
         for superblock in reversed(self.superblocks.copy()):
             self.shut(superblock)
+        self.traced.close()
         self.files.close()

@@ -13,6 +13,7 @@ from vfs.view.dentry import DIRECTORY, Dentry
 from vfs.view.files import READY
 from vfs.view.kernel import structs
 from vfs.view.kernel.abi import AT_FDCWD
+from vfs.view.kernel.inplace import is_traced
 from vfs.view.kernel.notify import CONTINUE, Call
 from vfs.view.kernel.structs import signed
 from vfs.view.names import Elsewhere
@@ -107,6 +108,8 @@ class Directories:
             fail(errno.ENOENT)
         files = self.supervisor.files
         placeholder = files.placeholder(dentry)
+        if is_traced(call.tid):
+            return self.supervisor.traced.chdir(call, placeholder.holder)
         number = files.give(call, placeholder, placeholder.holder, True, answer=False)
         with call.stop() as stopped:
             result = stopped.syscall("fchdir", number)

@@ -25,6 +25,7 @@ from vfs.view.calls.table import CallTable
 from vfs.view.dentry import LINK, REGULAR, Dentry, Place
 from vfs.view.files import READY
 from vfs.view.kernel.abi import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW
+from vfs.view.kernel.inplace import is_traced
 from vfs.view.kernel.machine import current
 from vfs.view.kernel.memory import read_pointers, read_string
 from vfs.view.kernel.notify import CONTINUE, Call
@@ -115,6 +116,8 @@ class Execute:
     def program(self, call: Call, request: Request, dentry: Dentry) -> int:
         """Execute a virtual ELF file (or whatever else the kernel knows) from a memfd."""
         name = basename(request.name) or dentry.name or b"program"
+        if is_traced(call.tid):
+            return self.supervisor.traced.execute(call, request, self.program_path(call, dentry, name), name)
         directory = self.directory(call, dentry, name)
         with call.stop() as stopped:
             if request.name:
@@ -125,19 +128,26 @@ class Execute:
 
     def directory(self, call: Call, place: Place, name: bytes) -> int:
         """The task's new descriptor of a directory where *name* leads to a program, virtual or of the host."""
-        files = self.supervisor.files
-        if isinstance(place, bytes):
-            os.stat(place)  # what is missing is told before the task gets anything that it would keep
-            target = place
-        else:
-            if self.head(place)[:4] != ELF and not other_formats():
-                fail(errno.ENOEXEC)
-            target = b"/proc/thread-self/fd/%d" % self.program_descriptor(call, place)
-        directory = files.scratch.program_directory(target, name)
+        directory = self.supervisor.files.scratch.program_directory(self.target(call, place), name)
         try:
             return self.lend(call, directory)
         finally:
             os.close(directory)
+
+    def program_path(self, call: Call, place: Place, name: bytes) -> bytes:
+        """The path of such a directory."""
+        target = self.target(call, place)
+        os.close(self.supervisor.files.scratch.program_directory(target, name))
+        return self.supervisor.files.scratch.programs[target]
+
+    def target(self, call: Call, place: Place) -> bytes:
+        """The path by which the task reaches a program."""
+        if isinstance(place, bytes):
+            os.stat(place)  # what is missing is told before the task gets anything that it would keep
+            return place
+        if self.head(place)[:4] != ELF and not other_formats():
+            fail(errno.ENOEXEC)
+        return b"/proc/thread-self/fd/%d" % self.program_descriptor(call, place)
 
     def lend(self, call: Call, descriptor: int) -> int:
         """Give the task our *descriptor* until it executes; its number there."""
@@ -224,6 +234,11 @@ class Execute:
         argument."""
         old = [*read_pointers(call.tid, request.argv)[1:], 0]
         strings = [*words, basename(words[-1])]
+        if is_traced(call.tid):
+            path = words[0]  # virtual: by another exec, which is trapped
+            if isinstance(interpreter, bytes):
+                path = self.program_path(call, interpreter, strings[-1]) + b"/" + strings[-1]
+            return self.supervisor.traced.interpret(call, request, path, words)
         directory = self.directory(call, interpreter, strings[-1])
 
         def page(address: int) -> bytes:
@@ -252,6 +267,9 @@ class Execute:
 
     def on_host(self, call: Call, request: Request, path: bytes) -> int:
         """A name that leads out of a mount: execute the host's path."""
+        if is_traced(call.tid):
+            directory, _, name = path.rpartition(b"/")
+            return self.supervisor.traced.execute(call, request, directory or b"/", name)
         with call.stop() as stopped:
             address, _ = stopped.scratch(lambda _: path + b"\0")
             return self.become(stopped, AT_FDCWD, address, request.argv, request.envp, 0)

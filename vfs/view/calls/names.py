@@ -12,7 +12,7 @@ from vfs.view.dentry import Dentry
 from vfs.view.kernel.abi import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW
 from vfs.view.kernel.notify import CONTINUE, Call
 from vfs.view.kernel.structs import signed
-from vfs.view.kernel.trace import Stopped
+from vfs.view.kernel.trace import Stopped, Traced
 from vfs.view.names import Elsewhere
 
 if TYPE_CHECKING:
@@ -92,21 +92,28 @@ def redirect(supervisor: Supervisor, call: Call, path: int, dirfd: int | None, h
 
 
 def redirected(supervisor: Supervisor, call: Call, arguments: list[int], names: Renamed) -> int:
-    """Run the call with other *arguments* and the host's *names*."""
-    with call.stop() as stopped:
-        address, size = give_names(supervisor, stopped, arguments, names)
-        result = stopped.syscall(call.name, *arguments)
-        stopped.syscall("munmap", address, size)
-        return stopped.finish(result)
+    """Run the call with other *arguments* and the host's *names*. (A traced process keeps its arguments.)"""
+    try:
+        with call.stop() as stopped:
+            address, size = give_names(supervisor, stopped, arguments, names)
+            result = stopped.syscall(call.name, *arguments)
+            stopped.syscall("munmap", address, size)
+            return stopped.finish(result)
+    except Traced:
+        return supervisor.traced.renamed(call, names)
 
 
 def redirect_unwatched(supervisor: Supervisor, call: Call, path: int, dirfd: int | None, host: bytes) -> int:
     """As `redirect`, for a call that may wait for long (opening a fifo): the task makes it alone, and keeps the page with the
     name."""
     arguments = list(call.args)
-    with call.stop() as stopped:
-        give_names(supervisor, stopped, arguments, {path: (dirfd, host)})
-        return stopped.again(call.nr, arguments)
+    names = {path: (dirfd, host)}
+    try:
+        with call.stop() as stopped:
+            give_names(supervisor, stopped, arguments, names)
+            return stopped.again(call.nr, arguments)
+    except Traced:
+        return supervisor.traced.renamed(call, names)
 
 
 def give_names(supervisor: Supervisor, stopped: Stopped, arguments: list[int], names: Renamed) -> tuple[int, int]:

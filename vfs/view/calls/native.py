@@ -16,7 +16,7 @@ _REASONS = {
         setitimer settimeofday time timer_create timer_delete timer_getoverrun timer_gettime timer_settime timerfd_create
         timerfd_gettime timerfd_settime times""",
     "signals": """
-        kill pause rt_sigaction rt_sigpending rt_sigprocmask rt_sigqueueinfo rt_sigreturn rt_sigsuspend rt_sigtimedwait
+        kill pause rt_sigaction rt_sigpending rt_sigprocmask rt_sigqueueinfo rt_sigsuspend rt_sigtimedwait
         rt_tgsigqueueinfo sigaltstack signalfd signalfd4 tgkill tkill pidfd_send_signal restart_syscall""",
     "processes: a view is inherited by itself": """
         arch_prctl clone clone3 exit exit_group fork vfork wait4 waitid getpid getppid gettid getpgid getpgrp getsid setpgid

@@ -11,10 +11,10 @@ In the order of reading:
 - memory, processes: the other processes
 - notify: one trapped call and its answers; trace: holding its thread to make it do more than that
 - loop: receive, ask a handler, answer
+- interrupted: signals in the middle of it
 - start: the processes of a view, which are front, guardian and command (with signals, descriptors, reports)
 
-Known limits.  A signal that comes before a trapped call has been received interrupts it: natively, stat or open would
-not be interrupted, so a program whose handler lacks SA_RESTART sees EINTR there (rarely, unless it is busy with signals).
-A process under strace or gdb can't be held. 32-bit programs get ENOSYS for all calls.  Set-user-ID programs run without
-the privilege they would gain.
+Known limits.  On arm64, a signal that comes before a trapped call has been received interrupts it where the handler lacks
+SA_RESTART (interrupted.py).  A process under strace or gdb can't be held. 32-bit programs get ENOSYS for all calls.
+Set-user-ID programs run without the privilege they would gain.
 """

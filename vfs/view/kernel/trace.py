@@ -9,7 +9,7 @@ alone can't); the thread stops on its way out, before any signal is delivered.  
 so that nothing runs between the injected calls.  Nothing is ever written below the stack pointer: small stacks (Go),
 signal frames and vfork forbid it; `scratch` maps memory.  At the end all registers but the result are as they were.
 
-A process that is traced already (strace, gdb) can't be held: EPERM.
+A process that is traced already (strace, gdb) can't be held: `Traced`, EPERM; see inplace.py.
 """
 
 import contextlib
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 _SYSCALL_STOP = signal.SIGTRAP | 0x80  # PTRACE_O_TRACESYSGOOD
 _SIGSET_SIZE = 8
 _ALL_SIGNALS = ctypes.c_ulonglong(0xFFFFFFFFFFFFFFFF)
+
+
+class Traced(OSError):
+    """The thread is being traced already.  EPERM."""
 
 
 class Stopped:
@@ -110,7 +114,7 @@ class Stopped:
         try:
             self._ptrace(abi.PTRACE_SEIZE, None, abi.PTRACE_O_TRACESYSGOOD | abi.PTRACE_O_EXITKILL)
         except PermissionError:
-            raise OSError(
+            raise Traced(
                 errno.EPERM,
                 f"process {self.tid} is being traced (strace, gdb) or may not be: its call can't be redirected",
             ) from None

@@ -1,0 +1,79 @@
+# ruff: noqa: E501 (shell reads best as it is)
+"""Programs under the user's strace and gdb inside a view, compared with the same on the kernel's own mounts."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.command import open_to_all, unprivileged
+from tests.view_compare import KERNEL, VIEW, Comparison
+from tests.view_tree import can_mount
+
+HERE = Path(__file__).resolve().parent
+NOBODY = "setpriv --reuid 65534 --regid 65534 --clear-groups"
+PROGRAM = f"PYTHONPATH={HERE.parent} {sys.executable} -B {HERE}/view_traced.py $PWD/m"
+SHELL = r"""cd m/deep; echo $PWD; cd ../bin; echo $PWD; for i in 1 2 3; do ./script $i; (cd ../pkg; pwd; cd sub; pwd -P; cd /; pwd); done; echo $OLDPWD; cd -; ls | wc -l; x=$(./dyn a; echo $?); echo $x; ./static b | cat; cd $W; cat < m/deep/out | head -c 4; m/bin/nested; ls -i m/deep/f1 | wc -w; m/bin/none; echo $?"""
+
+pytestmark = [
+    pytest.mark.skipif(not can_mount(), reason="needs root and loop devices for the kernel's mounts to compare with"),
+    pytest.mark.skipif(shutil.which("strace") is None or shutil.which("gdb") is None, reason="strace and gdb are not installed"),
+]
+
+
+@pytest.fixture(scope="module")
+def comparison(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Comparison]:
+    made = Comparison(Path(tmp_path_factory.mktemp("traced")))
+    open_to_all(made.directory)
+    yield made
+
+
+@pytest.mark.parametrize(
+    "way", ["", "strace -f -o /dev/null", "strace -f -e trace=none -o /dev/null", "strace -ff --seccomp-bpf -o /dev/null"]
+)
+def test_a_program(comparison: Comparison, way: str) -> None:
+    comparison.check(f"mnt img m; chmod 777 .; {way} env {PROGRAM}; echo $?")
+
+
+def test_a_program_of_another_user(comparison: Comparison) -> None:
+    comparison.check(f"mnt img m; chmod 777 .; {NOBODY} strace -f -o /dev/null env {PROGRAM}; echo $?")
+
+
+def test_a_view_of_an_ordinary_user(comparison: Comparison) -> None:
+    script = f"mnt img m; strace -f -o /dev/null bash -c 'W=$PWD; {SHELL}' 2>&1"
+    want, got = comparison.outcome(KERNEL, script), comparison.outcome([*unprivileged(), *VIEW], script)
+    assert got == want
+
+
+def test_a_shell(comparison: Comparison) -> None:
+    comparison.check(f"mnt img m; strace -f -o /dev/null bash -c 'W=$PWD; {SHELL}' 2>&1")
+
+
+def test_what_strace_tells(comparison: Comparison) -> None:
+    """The names that it prints are the program's, not ours. (A script is executed in two steps, the second of them ours.)"""
+    comparison.check(
+        "mnt img m; W=$PWD; strace -f -o log -e trace=chdir,execve bash -c 'cd m/bin; ./script 1; cd ../deep; cd /etc; $0/m/bin/dyn' $W > /dev/null;"
+        r"""sed -E '/umview-/d; s/^[0-9]+ +//; s/0x[0-9a-f]+/P/g; s|/\* [0-9]+ vars \*/||; /^(\+\+\+|---)/d' log"""
+    )
+
+
+def test_gdb(comparison: Comparison) -> None:
+    comparison.check(
+        r"""mnt img m; run() { gdb -q -batch -nx -iex 'set debuginfod enabled off' -ex 'set confirm off' "$@" 2>&1 | grep -v -e libthread_db -e '^Using host' -e '^warning: ' | sed -E 's/process [0-9]+/process N/; s/LWP [0-9]+/LWP N/; s/0x[0-9a-f]+/P/g'; }
+        run -ex 'break main' -ex run -ex 'info sharedlibrary' -ex 'info program' -ex continue --args m/bin/dyn one two
+        run -ex run --args m/bin/static x; cd m/bin; run -ex run --args ./dyn y; run -ex 'catch syscall chdir' -ex run -ex continue -ex continue -ex continue --args /bin/bash -c 'cd ../deep; echo $PWD; ls | wc -l'
+        m=$PWD; cd /; run -ex 'set cwd '$m -ex run --args $m/dyn z; run -ex run --args $(readlink -f /bin/bash) -c 'cd '$m'/../pkg; pwd; exec '$m'/static q'"""
+    )
+
+
+def test_attach(comparison: Comparison) -> None:
+    """A running program of the mount is attached to; its file and its mappings are found."""
+    comparison.check(
+        r"""mkdir d; cp $(command -v sleep) d/sleep; truncate -s 20M i; mke2fs -q -t ext4 -d d i; mnt i m; m/sleep 60 & P=$!; sleep 0.3
+        gdb -q -batch -nx -iex 'set debuginfod enabled off' -p $P -ex 'info proc' -ex 'info inferiors' 2>&1 | sed -E "s/$P/N/g" | grep -e exe -e cwd -e cmdline -e m/sleep
+        timeout 1 strace -qq -p $P -o log; grep -c . log; kill $P; wait"""
+    )
