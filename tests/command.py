@@ -32,8 +32,9 @@ def unprivileged() -> list[str]:
 def open_to_all(directory: Path) -> None:
     """Let other users reach a directory of pytest's, which are for their owner alone."""
     for each in (directory, *directory.parents):
-        if each.stat().st_uid == os.geteuid() and each.stat().st_mode & 0o055 != 0o055:
-            each.chmod(0o755)
+        mode = each.stat().st_mode & 0o7777
+        if each.stat().st_uid == os.geteuid() and mode & 0o055 != 0o055:
+            each.chmod(mode | 0o055)
 
 
 def vfs(*arguments: str | bytes | Path, prefix: list[str] | None = None, **options: Any) -> subprocess.CompletedProcess[bytes]:

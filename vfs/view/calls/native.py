@@ -42,7 +42,7 @@ _REASONS = {
         landlock_create_ruleset""",
     "pipes only": "tee vmsplice",
     "sockets: no name of a file is given": """
-        listen shutdown getsockopt setsockopt getpeername getsockname recvfrom""",
+        listen shutdown getsockopt setsockopt recvfrom""",
     "descriptors arrive at low numbers; their content was put there when they were sent": "recvmsg recvmmsg",
     "a watch that the kernel made": "inotify_rm_watch",
     "the system as a whole": """
@@ -63,7 +63,6 @@ _SINGLE = {
     "sync_file_range": "no promise; of a virtual file a memfd answers",
     "ftruncate": "of the memfd: it is written back",
     "ioctl": "the host's devices; of virtual files a memfd answers",
-    "sendto": "the host's sockets",
     "umask": "the kernel's; /proc tells it",
     "personality": "the task's own",
     "sysfs": "file system types by number: the host's",

@@ -201,6 +201,10 @@ class Filter:
                 raise ValueError(f"{name} has a rule that decides it in every case")
             rule.steps.append(When(Descriptor(argument, base, also), NOTIFY))
 
+    def trap_pointer(self, name: str, argument: int) -> None:
+        """Where the argument is not NULL. (The lower half tells: what lies at a multiple of 4 GiB is taken for NULL.)"""
+        self.set_rule(name, Rule([When(AnyBit(argument, 0xFFFFFFFF), NOTIFY)]))
+
     def trap_mmap(self, base: int, shared: int) -> None:
         """A mapping of a descriptor >= base, and a shared one (which may be written) of a descriptor >= shared."""
         anonymous = When(AnyBit(3, abi.MAP_ANONYMOUS), ALLOW)
