@@ -13,7 +13,7 @@ from vfs.api import FileStorage
 from vfs.api.filesystem import Filesystem
 from vfs.api.node import Entry, Node
 from vfs.api.storage import SubStorage
-from vfs.ext2.volume import Ext2Filesystem
+from vfs.ext2.volume import NEIGHBOURHOOD, Ext2Filesystem
 
 operations = pytest.importorskip("vfs.fuse.operations", reason="pyfuse3 is not installed")
 
@@ -88,3 +88,19 @@ def test_what_comes_before_an_error_is_listed(count: int) -> None:
             found.append(entry.ino)
             assert entry.ino in node.expected
     assert found == node.expected == list(range(1, count + 1))
+
+
+def test_the_second_small_file_of_a_neighbourhood_has_all_of_it_fetched() -> None:
+    storage = Advised(str(image("many_files")))
+    with Ext2Filesystem(storage) as filesystem:
+        root = filesystem.root
+        directory = root.child(next(entry for entry in root.entries() if entry.name == b"directory-01"))
+        first, second, third = [directory.child(entry) for entry in directory.entries() if entry.type == 8][:3]
+        contents = []
+        for node, advised in ((first, 0), (second, 1), (third, 1)):
+            with node.open() as handle:
+                contents.append(bytes(handle.read(0, 4096)))
+            assert len(storage.advised) == advised
+        ((offset, length),) = storage.advised
+        assert length == NEIGHBOURHOOD and any(offset <= o < offset + length for o, _ in storage.reads)
+        assert all(contents) and len(set(contents)) == 3

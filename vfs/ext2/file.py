@@ -11,6 +11,9 @@ from vfs.ext2 import features, fscrypt, inline, layout
 if TYPE_CHECKING:
     from vfs.ext2.inode import Ext2Node
 
+SMALL = 32 << 10
+"""A read of at most so many bytes may be one of many of neighbours; larger ones are worth their wait."""
+
 
 def open_file(node: Ext2Node) -> Handle:
     """A handle on a regular file's content. ENOKEY: encrypted."""
@@ -54,7 +57,10 @@ class Ext2Handle(Handle):
             if fs_block is None:
                 return bytes(end - offset)
             if not filesystem.overlay:
-                return filesystem.storage.read(fs_block * block_size + offset - first * block_size, end - offset)
+                position = fs_block * block_size + offset - first * block_size
+                if end - offset <= SMALL:
+                    filesystem.approach(position)
+                return filesystem.storage.read(position, end - offset)
         buffer = bytearray(end - offset)
         self.readinto(offset, memoryview(buffer))
         return buffer

@@ -29,6 +29,9 @@ TABLE_PIECE = 8 << 10
 """Inode tables are read this much at once: neighbours are asked for next."""
 AHEAD = 64 << 10
 """At most this much of a directory is read at once."""
+NEIGHBOURHOOD = 128 << 10
+"""The piece of the volume in which two small files are neighbours."""
+NEIGHBOURHOODS_KEPT = 4096
 NODES_KEPT = 2048
 PIECES_KEPT = 64
 """Decoded blocks of directories: a front end lists a block in several requests."""
@@ -68,6 +71,7 @@ class Ext2Filesystem(Filesystem):
         self._piece = max(TABLE_PIECE, self.block_size)
         self._pieces: Cache[int, bytes] = Cache(TABLE_BYTES // self._piece)
         self._tables: dict[int, int] = {}
+        self._neighbourhoods: Cache[int, bool] = Cache(NEIGHBOURHOODS_KEPT)
         self.extent_nodes: Cache[int, ExtentNode] = Cache(EXTENT_NODES_KEPT)
         self._nodes: Cache[int, Ext2Node] = Cache(NODES_KEPT)
         self._reserved = frozenset(
@@ -151,6 +155,16 @@ class Ext2Filesystem(Filesystem):
                 piece[:] = self.overlay.content(number)[inside : inside + stop - start]
             elif self.storage.readinto(start, piece) != stop - start:
                 fail(errno.EIO, f"{self.storage.name}: ends inside bytes {start} to {stop}")
+
+    def approach(self, offset: int) -> None:
+        """A little is about to be read from *offset*. A program that reads many small files reads neighbours, in whatever order:
+        the second one in a neighbourhood lets the storage fetch all of it, where each alone would be a wait of its own."""
+        neighbourhood = offset // NEIGHBOURHOOD
+        fetched = self._neighbourhoods.get(neighbourhood)
+        if not fetched:
+            self._neighbourhoods.put(neighbourhood, fetched is not None)
+            if fetched is not None:
+                self.storage.advise(neighbourhood * NEIGHBOURHOOD, NEIGHBOURHOOD)
 
     def extents(self, offset: int, length: int) -> list[Extent]:
         """Where these bytes of the volume lie; see `Storage.extents`. What only the journal has can only be read."""

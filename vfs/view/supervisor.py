@@ -27,11 +27,14 @@ from vfs.view.calls import mount as mounting
 from vfs.view.calls.table import CallTable
 from vfs.view.calls.traced import Traced
 from vfs.view.files import OpenFiles
-from vfs.view.kernel.notify import Call
+from vfs.view.kernel import loop
+from vfs.view.kernel.notify import Call, Listener
 from vfs.view.messages import tell
 from vfs.view.mounts import Mount, MountTable, Superblock
 from vfs.view.tasks import Tasks
 from vfs.view.view import View
+from vfs.view.watchdog import Watchdog
+from vfs.view.workers import Workers
 
 SUBJECTS = (
     refused,
@@ -67,6 +70,7 @@ class Supervisor:
         self.views = [self.view]
         self.superblocks: list[Superblock] = []
         """All that is mounted in any view, in the order it was."""
+        self.workers = Workers(lambda: self.view, self.look_at)
         self.files.users = self.all_held
         self.files.written.say = self.say
         self.pids: Callable[[], Iterable[int]] = lambda: ()
@@ -74,6 +78,21 @@ class Supervisor:
         self.table = CallTable()
         for subject in SUBJECTS:
             subject.install(self.table, self)
+
+    def look_at(self, view: View) -> None:
+        self.view = view
+
+    def serve(self, listener: Listener) -> None:
+        """Answer the calls of all tasks, until there are none."""
+        handlers = loop.table(self.table.handlers)
+        watchdog = Watchdog(self.say) if self.debug else None
+        if watchdog:
+            handlers = [watchdog.watched(handler) for handler in handlers]
+            watchdog.start()
+        with self.workers.serving(handlers, self.report):
+            loop.serve(listener, handlers, self.report, self.workers.turn, self.workers.postpone)
+        if watchdog:
+            watchdog.stop()
 
     def log(self, line: str) -> None:
         if self.debug:

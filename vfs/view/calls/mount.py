@@ -12,7 +12,20 @@ from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
-from vfs.api import Filesystem, HostDirectory, Node, NodeStorage, Storage, fail, message, parse_all, registry, unsupported
+from vfs.api import (
+    FileStorage,
+    Filesystem,
+    HostDirectory,
+    Node,
+    NodeStorage,
+    Storage,
+    fail,
+    message,
+    parse_all,
+    registry,
+    unsupported,
+)
+from vfs.api.closing import Closing
 from vfs.api.module import Source
 from vfs.api.stack import fit, host_source
 from vfs.view.calls.table import CallTable
@@ -39,6 +52,7 @@ from vfs.view.kernel.abi import (
 from vfs.view.kernel.notify import CONTINUE, Call
 from vfs.view.messages import tell
 from vfs.view.mounts import Mount, Superblock, ViewOptions
+from vfs.view.slow import SlowFilesystem, comes_from_afar
 
 if TYPE_CHECKING:
     from vfs.view.supervisor import Supervisor
@@ -77,6 +91,16 @@ def set_flags(options: ViewOptions, flags: int) -> None:
     options.noatime = options.noatime or bool(flags & MS_NOATIME)
 
 
+def closed(opened: Closing) -> None:
+    """Nobody wants it any more."""
+    opened.close()
+
+
+def waits(source: Source) -> bool:
+    """Whether reading a source may wait for somebody else, perhaps for a process of this very view."""
+    return isinstance(source, FileStorage) and comes_from_afar(os.fsencode(source.name))
+
+
 class Mounting:
     def __init__(self, supervisor: Supervisor) -> None:
         self.supervisor = supervisor
@@ -112,6 +136,7 @@ class Mounting:
         else:
             # A type of the host's: the kernel decides. On a virtual place it could do nothing.
             return fail(errno.ENODEV) if isinstance(target, Dentry) else CONTINUE
+        self.supervisor.workers.aside()
         try:
             action()
         except OSError as error:
@@ -121,7 +146,7 @@ class Mounting:
 
     def attach(self, call: Call, source: bytes, target: Place, path: bytes, kind: str, flags: int, text: str) -> None:
         """Mount a file system that is not mounted yet."""
-        supervisor = self.supervisor
+        supervisor, workers = self.supervisor, self.supervisor.workers
         module = registry.find(kind)
         options, common = parse_all(text, module.options, ViewOptions)
         options.ro = options.ro or bool(flags & MS_RDONLY)
@@ -134,9 +159,12 @@ class Mounting:
                 if isinstance(opened, Storage | HostDirectory):
                     undo.enter_context(opened)
                 module, opened = fit(opened, module, undo)
-            filesystem = undo.enter_context(module.mount(opened, options))
+            mounted = workers.outside(lambda: module.mount(opened, options), closed)
+            filesystem = undo.enter_context(mounted)
             if not isinstance(filesystem, Filesystem):
                 raise unsupported("devices cannot be mounted yet")
+            if filesystem.blocking or (below and below.filesystem.blocking) or waits(opened):
+                filesystem = SlowFilesystem(filesystem, workers)
             filesystem.noatime = common.noatime
             superblock = Superblock(filesystem, below)
             mount = self.show(superblock, filesystem.root, kind, source, target, path, common)
@@ -169,7 +197,7 @@ class Mounting:
             fail(errno.EINVAL, "what is to be mounted?")
         place = self.locate(call, source)
         if not isinstance(place, Dentry):
-            return host_source(place, writable), None
+            return self.supervisor.workers.outside(lambda: host_source(place, writable), closed), None
         if place.kind == DIRECTORY:
             return place.node, place.mount.superblock
         self.supervisor.files.demand_stored(place)
@@ -255,6 +283,8 @@ class Mounting:
         if mount.options.permanent:
             self.tell(call, mount.target, "permanent: it stays as long as the view")
             fail(errno.EBUSY)
+        if mount.filesystem.blocking:
+            supervisor.workers.aside()
         if not flags & MNT_DETACH:
             reason = self.busy(mount)
             if reason:

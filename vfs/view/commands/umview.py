@@ -31,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    p.add_argument("--debug", action="store_true", help="log mounts and mistakes to standard error")
+    p.add_argument("--debug", action="store_true", help="log mounts, mistakes and calls that wait above 10 s to standard error")
     p.add_argument("command", metavar="COMMAND", nargs=argparse.REMAINDER, help="the command and its arguments")
     return p
 
@@ -54,7 +54,7 @@ def run(command: list[str], debug: bool = False, files: OpenFiles | None = None)
     """Run *command* in a new view; its exit status, 128+n when signal n ended it. *files*: with other limits than usual. OSError:
     no view can be had here."""
     from vfs.view.files import OpenFiles
-    from vfs.view.kernel import loop, start
+    from vfs.view.kernel import start
     from vfs.view.kernel.processes import descendants
     from vfs.view.supervisor import Supervisor
 
@@ -62,7 +62,7 @@ def run(command: list[str], debug: bool = False, files: OpenFiles | None = None)
     try:
         tree = start.launch(supervisor.table.filter, command, cleanup=supervisor.close)
         supervisor.pids = lambda: descendants(tree.guardian)
-        loop.serve(tree.listener, loop.table(supervisor.table.handlers), supervisor.report)
+        supervisor.serve(tree.listener)
         return tree.wait()
     except start.CannotStart as error:
         raise OSError(errno.ENOSYS, str(error)) from None

@@ -1,13 +1,14 @@
 """The hot loop: receive a call, ask its handler, answer.
 
-What it does, all tasks wait for.  A handler that may block keeps a copy of the call, returns DONE and has another thread
-answer it; other descriptors (control channels, inotify) are likewise other threads' work.  The loop itself may run in
-several threads at a time, if the handlers allow it: all it changes is its own.
+What it does, all tasks wait for.  A handler that may have to wait for somebody raises Postponed: then the call is handed to
+`postpone`, and somebody else asks the handler once more and answers (`complete`).  Handlers run one at a time, each with the
+`turn` in its hands; who answers elsewhere takes the turn as well, and lays it down while he waits.
 """
 
 import errno
 import fcntl
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Mapping
 
@@ -22,6 +23,10 @@ from vfs.view.kernel.notify import ANSWER, ARGUMENTS, BLANK, CONTINUE, DONE, HEA
 
 Handler = Callable[[Call], int]
 """A result >= 0, -errno, CONTINUE or DONE.  It may raise OSError."""
+
+
+class Postponed(BaseException):
+    """Raised by a handler that may not go on here, before it has changed anything."""
 
 
 def let_through(call: Call) -> int:
@@ -46,7 +51,37 @@ def report(call: Call, error: Exception) -> None:
     traceback.print_exception(error)
 
 
-def serve(listener: Listener, handlers: list[Handler], on_error: Callable[[Call, Exception], None] = report) -> None:
+def refuse_to_wait(call: Call) -> None:
+    raise RuntimeError(f"{call.name}: nobody is there to wait for it")
+
+
+def complete(call: Call, handler: Handler, on_error: Callable[[Call, Exception], None] = report) -> None:
+    """Ask a handler and answer, away from the loop; the loop does the same, written out.  It may raise Postponed."""
+    try:
+        result = handler(call)
+        if result == DONE:
+            return
+    except OSError as error:
+        result = -(error.errno or errno.EIO)
+    except Unreadable:
+        result = CONTINUE
+    except Exception as error:
+        result = -errno.EIO
+        on_error(call, error)
+    try:
+        call.reply(result)
+    except Exception as error:  # a result that is none
+        on_error(call, error)
+        call.reply(-errno.EIO)
+
+
+def serve(
+    listener: Listener,
+    handlers: list[Handler],
+    on_error: Callable[[Call, Exception], None] = report,
+    turn: "threading.Lock | None" = None,
+    postpone: Callable[[Call], None] = refuse_to_wait,
+) -> None:
     """Serve until no task uses the filter any more.
 
     A handler's OSError is the call's result.  Unreadable memory: the kernel does the call.  Any other exception is a
@@ -58,6 +93,8 @@ def serve(listener: Listener, handlers: list[Handler], on_error: Callable[[Call,
     head, arguments, at = HEAD.unpack_from, ARGUMENTS.unpack_from, HEAD.size
     answer = bytearray(ANSWER.size)
     pack = ANSWER.pack_into
+    turn = turn or threading.Lock()
+    acquire, release = turn.acquire, turn.release
     while True:
         # Listener.receive and reply, written out: this is what every trapped call pays.
         try:
@@ -68,6 +105,7 @@ def serve(listener: Listener, handlers: list[Handler], on_error: Callable[[Call,
             continue
         call.id, call.tid, call.nr = head(text)
         call.args = arguments(text, at)
+        acquire()
         try:
             result = handlers[call.nr](call)
             if result == CONTINUE:
@@ -82,9 +120,14 @@ def serve(listener: Listener, handlers: list[Handler], on_error: Callable[[Call,
             pack(answer, 0, call.id, 0, -(error.errno or errno.EIO), 0)
         except Unreadable:
             pack(answer, 0, call.id, 0, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE)
+        except Postponed:
+            postpone(call.copy())
+            continue
         except Exception as error:
             pack(answer, 0, call.id, 0, -errno.EIO, 0)
             on_error(call, error)
+        finally:
+            release()
         try:
             ioctl(fd, SECCOMP_IOCTL_NOTIF_SEND, answer, True)
         except FileNotFoundError:
