@@ -78,8 +78,8 @@ class OpenFiles:
         self.fill_at_open, self.cache_bytes = fill_at_open, cache_bytes
         # A placeholder may have three descriptors, and half of all are for others.
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        self.most_descriptors = HIGHEST if hard == resource.RLIM_INFINITY else hard // 6
-        self.cache_descriptors = min(cache_descriptors, self.most_descriptors)
+        self.most_descriptors = HIGHEST if hard == resource.RLIM_INFINITY else hard * 3 // 4
+        self.cache_descriptors = self.shrink_at = min(cache_descriptors, hard // 6 if hard != resource.RLIM_INFINITY else HIGHEST)
         self.scratch = Scratch()
         token = secrets.token_hex(4).encode()
         self.name = b"umview." + token + b"."
@@ -159,7 +159,7 @@ class OpenFiles:
             self.make(placeholder)
         self.held[placeholder.number] = placeholder
         self.held.move_to_end(placeholder.number)
-        if len(self.held) > self.cache_descriptors:
+        if len(self.held) > self.shrink_at:
             self.shrink(placeholder)
         return placeholder
 
@@ -189,20 +189,18 @@ class OpenFiles:
         return (found.size, found.mtime) != placeholder.known
 
     def shrink(self, wanted: Placeholder) -> None:
-        """Drop the oldest that nobody has open, but not the one that is *wanted* now. What is open keeps its memfd, as long as we
-        can have descriptors at all."""
+        """Drop those of the oldest that nobody has open, but not the one that is *wanted* now. What is open keeps its memfd, as
+        long as we can have descriptors at all."""
+        scarce = len(self.held) > self.most_descriptors
         for number in list(itertools.islice(self.held, SHRINK_LOOKS)):
             placeholder = self.held[number]
-            if placeholder is wanted or placeholder.written or placeholder.is_open():
-                self.held.move_to_end(number)
-            else:
-                self.drop(placeholder)
-                return
-        if len(self.held) > self.most_descriptors:
-            for placeholder in self.held.values():
-                if placeholder.dentry.mount.constant and placeholder is not wanted:
+            if placeholder is not wanted and not placeholder.written:
+                if not placeholder.is_open() or (scarce and placeholder.dentry.mount.constant):
                     self.drop(placeholder)
-                    return
+                    continue
+            self.held.move_to_end(number)
+        # Where most are open it is in vain to look each time.
+        self.shrink_at = max(self.cache_descriptors, len(self.held) + SHRINK_LOOKS // 2)
 
     def sweep(self) -> None:
         """Forget the files that neither we nor any process has open: a tree of a million files may be read in one view."""
