@@ -42,6 +42,18 @@ kill $P; nobody bash -c 'cd m/deep; sleep 30 < ../big & readlink /proc/$!/cwd /p
 """
 
 
+WRITTEN = r"""
+mount -t ${RAM:-tmpfs} none m; cd m; echo text > f; cp $(command -v sleep) p; mkdir d d/e; ln f g
+exec 7<>f 8>>new 9<d/e; readlink /proc/$$/fd/7 /proc/$$/fd/8 /proc/$$/fd/9; mv f h; mv new newer; mv d c; readlink /proc/$$/fd/7 /proc/$$/fd/8 /proc/$$/fd/9
+for n in 7 8 9; do stat -c %A /proc/$$/fd/$n; grep -e flags -e pos /proc/$$/fdinfo/$n; done
+rm h newer; rmdir c/e; readlink /proc/$$/fd/7 /proc/$$/fd/8 /proc/$$/fd/9; cat /proc/$$/fd/7; echo more >&7; cat g; echo over > /proc/$$/fd/7; cat g; echo x >&8; cat /proc/$$/fd/8; stat -L -c '%h %s' /proc/$$/fd/7 /proc/$$/fd/8
+./p 30 & P=$!; sleep 0.2; rm p; readlink /proc/$P/exe; grep -c "$PWD/p (deleted)\$" /proc/$P/maps; for l in /proc/$P/map_files/*; do readlink "$l"; done | grep -a $PWD | sort -u; cp /proc/$P/exe q; cmp q $(command -v sleep) && echo same; /proc/$P/exe 0; echo $?; kill $P; wait
+mkdir w; cd w; rmdir ../w; readlink /proc/self/cwd /proc/$$/cwd; ls /proc/self/cwd/ | wc -l; cat /proc/self/cwd/none; cd ..; readlink /proc/self/cwd
+exec 7<>g; flock -x 7; ino=$(stat -c %i g); grep -c ":$ino " /proc/locks; grep -c ":$ino " /proc/$$/fdinfo/7; (flock -n -x 6 && echo got || echo busy) 6<g; lslocks -n -p $$ -o MODE,TYPE,PATH | head -1
+cp $(command -v bash) b; cat > s <<< 'readlink /proc/self/exe; readlink -f /proc/$$/exe; exec /proc/self/exe --version'; ./b s 2>&1 | head -1; ./b -c 'readlink /proc/$$/exe; cat /proc/$$/comm; exec /proc/$$/exe -c "cat /proc/\$\$/comm"'
+"""
+
+
 @pytest.fixture(scope="module")
 def comparison(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Comparison]:
     made = Comparison(Path(tmp_path_factory.mktemp("proc")))
@@ -57,6 +69,11 @@ def test_what_proc_says_of_a_process(comparison: Comparison, user: str) -> None:
 
 def test_programs_of_a_mount(comparison: Comparison) -> None:
     comparison.check(PROGRAMS)
+
+
+def test_what_is_written_and_removed(comparison: Comparison) -> None:
+    """In memory on both sides."""
+    comparison.check(WRITTEN, ["env", "RAM=umfuseramfs", *VIEW])
 
 
 def test_others(comparison: Comparison) -> None:

@@ -61,6 +61,21 @@ def test_what_strace_tells(comparison: Comparison) -> None:
     )
 
 
+REAL = r"""
+mnt img m; W=$PWD; mkdir o; exec 2>&1; traced() { strace -f -o log "$@"; }
+traced git -c safe.directory='*' -C m/repo log --format=%s; (cd m/repo; traced git -c safe.directory='*' status --short)
+traced make -C m/src O=$W/o; o/prog x; (cd m/src; traced make O=$W/o --always-make -j3 | sort)
+traced tar cf - m/deep m/pkg | tar tf - | sort | md5sum; (cd m; traced find . | sort | md5sum; traced cp -r pkg ../o/pkg; traced rsync -a src/ ../o/src); diff -r m/pkg o/pkg; diff -r m/src o/src
+cd m/pkg; PYTHONPATH=.. traced python3 -B -c 'import pkg, os; print(pkg.value); os.chdir("sub"); print(os.listdir("."))'
+PATH=$W/m/bin:$PATH; traced bash -c 'script 1; cd /; script 2; dyn; py z'; /proc/self/fd/../exe --version 2>&1 | head -1
+exec 7<$W/m/big; strace -y -e trace=fstat,newfstatat,statx,read -o log cat <&7 > /dev/null; grep -c "<$W/m/big>" log | grep -v '^0$' > /dev/null && echo the name of a descriptor
+"""
+
+
+def test_real_programs(comparison: Comparison) -> None:
+    comparison.check(REAL)
+
+
 def test_gdb(comparison: Comparison) -> None:
     comparison.check(
         r"""mnt img m; run() { gdb -q -batch -nx -iex 'set debuginfod enabled off' -ex 'set confirm off' "$@" 2>&1 | grep -v -e libthread_db -e '^Using host' -e '^warning: ' | sed -E 's/process [0-9]+/process N/; s/LWP [0-9]+/LWP N/; s/0x[0-9a-f]+/P/g'; }

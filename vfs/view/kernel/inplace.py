@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping
 from vfs.view.kernel import libc
 from vfs.view.kernel.abi import PATH_MAX
 from vfs.view.kernel.notify import CONTINUE, DONE, Call
+from vfs.view.kernel.processes import stat_fields
 
 _PAUSE = 50e-6
 _HASTE = 1e-3  # seconds without a pause
@@ -150,7 +151,7 @@ def _wait(tid: int, link: bytes) -> None:
     while not os.lstat(link).st_atime_ns:
         waited = time.monotonic() - start
         if waited > _HASTE:
-            if waited > _PATIENCE or not os.path.exists(f"/proc/{tid}"):
+            if waited > _PATIENCE or stat_fields(tid)[:1] in ([], [b"Z"], [b"X"]):
                 return
             time.sleep(_PAUSE)
 
