@@ -263,6 +263,15 @@ mount --move "$P" "$S"; ls "$P" | wc -l; cat "$S/in/a"; cd "$S/in"; umount "$S" 
 
 
 @USERS
+def test_showcall(bench: Bench) -> None:
+    script = 'mount -t ramfs -o showcall none "$P"; echo x > "$P/f"; cat "$P/f"; mkdir "$P/d"; mv "$P/f" "$P/d"; ls "$P"; cd /; umount "$P"'
+    lines = [line.partition(": ")[2] for line in bench.run(script) if ": ramfs: " in line]
+    calls = {tuple(line.split()[1:3]) for line in lines}
+    assert {("openat", f"{bench.place}/f"), ("mkdir", f"{bench.place}/d"), ("getdents64", str(bench.place))} <= calls
+    assert any(name.startswith("rename") and path == f"{bench.place}/f" for name, path in calls)
+
+
+@USERS
 def test_holes(bench: Bench) -> None:
     """except=: the earlier view shows there, for reading, writing, cwds and links, of the host or of a mount below."""
     (bench.place / "keep").mkdir()

@@ -103,6 +103,7 @@ class OpenFiles:
     def close(self) -> None:
         """End: the scratch directory goes, what processes still hold stays theirs."""
         self.written.flush()
+        self.written.files.clear()
         for placeholder in list(self.held.values()):
             self.drop(placeholder)
         self.scratch.close()
@@ -194,11 +195,11 @@ class OpenFiles:
         scarce = len(self.held) > self.most_descriptors
         for number in list(itertools.islice(self.held, SHRINK_LOOKS)):
             placeholder = self.held[number]
-            if placeholder is not wanted and not placeholder.written:
-                if not placeholder.is_open() or (scarce and placeholder.dentry.mount.constant):
-                    self.drop(placeholder)
-                    continue
-            self.held.move_to_end(number)
+            kept = placeholder is wanted or placeholder.written
+            if not kept and (not placeholder.is_open() or (scarce and placeholder.dentry.mount.constant)):
+                self.drop(placeholder)
+            else:
+                self.held.move_to_end(number)
         # Where most are open it is in vain to look each time.
         self.shrink_at = max(self.cache_descriptors, len(self.held) + SHRINK_LOOKS // 2)
 

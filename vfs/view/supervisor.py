@@ -35,6 +35,7 @@ from vfs.view.tasks import Tasks
 from vfs.view.view import View
 from vfs.view.watchdog import Watchdog
 from vfs.view.workers import Workers
+from vfs.view.writeback import Flusher
 
 SUBJECTS = (
     refused,
@@ -73,6 +74,7 @@ class Supervisor:
         self.workers = Workers(lambda: self.view, self.look_at)
         self.files.users = self.all_held
         self.files.written.say = self.say
+        Flusher(self.files.written, self.workers)
         self.pids: Callable[[], Iterable[int]] = lambda: ()
         """The processes of the view; set when it has started."""
         self.table = CallTable()
@@ -170,7 +172,8 @@ class Supervisor:
 
     def close(self) -> None:
         """The tree has ended: close all file systems, the latest first."""
-        for superblock in reversed(self.superblocks.copy()):
-            self.shut(superblock)
-        self.traced.close()
-        self.files.close()
+        with self.workers.turn:
+            for superblock in reversed(self.superblocks.copy()):
+                self.shut(superblock)
+            self.traced.close()
+            self.files.close()
