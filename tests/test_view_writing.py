@@ -221,6 +221,39 @@ print(refused(lambda: stream().connect("t")), refused(lambda: stream().connect("
     assert bench.python(program, "mount --bind $S $P") == wanted
 
 
+@USERS
+@pytest.mark.parametrize("mount", ["mount -t ramfs none $P", "mount --bind $S $P"])
+def test_watches(bench: Bench, mount: str) -> None:
+    """inotify on a directory and on a file: the same events as on the host."""
+    program = """
+import ctypes, os, struct, sys, time
+libc = ctypes.CDLL(None)
+CREATE, DELETE, FROM, TO, SELF, CLOSE, MODIFY = 0x100, 0x200, 0x40, 0x80, 0x400, 8, 2
+os.mkdir("d"); open("d/old", "w").close(); time.sleep(1)
+fd = libc.inotify_init1(0o4000)
+libc.inotify_add_watch(fd, b"d", CREATE | DELETE | FROM | TO | SELF | CLOSE)
+open("d/new", "w").close(); os.mkdir("d/sub"); os.rename("d/new", "d/newer"); os.rename("d/newer", "out"); os.rename("out", "d/in")
+os.unlink("d/old"); os.symlink("x", "d/l"); os.unlink("d/in"); os.unlink("d/l"); os.rmdir("d/sub"); os.rmdir("d")
+f = libc.inotify_init1(0o4000); open("f", "w").close(); libc.inotify_add_watch(f, b"f", MODIFY | CLOSE)
+with open("f", "w") as o: o.write("x")
+time.sleep(1.5)
+def events(fd):
+    text, at = os.read(fd, 65536), 0
+    while at < len(text):
+        _, mask, _, size = struct.unpack_from("iIII", text, at)
+        if mask != CLOSE: print(hex(mask), text[at + 16 : at + 16 + size].rstrip(b"\\0").decode())  # its time is the cache's affair
+        at += 16 + size
+events(fd); print(os.read(f, 99)[4])
+"""
+    lines = bench.python(program, mount)
+    assert lines[:11] == [
+        *["0x100 new", "0x40000100 sub", "0x40 new", "0x80 newer", "0x40 newer", "0x80 in", "0x200 old", "0x100 l"],
+        *["0x200 in", "0x200 l", "0x40000200 sub"],
+    ]
+    # The end of a directory of the host is told when our descriptor of it goes.
+    assert lines[11:] == ["0x400 ", "0x8000 ", "2"] or ("bind" in mount and lines[11:] == ["2"])
+
+
 # -------------------------------------------------------------------- mounting
 
 

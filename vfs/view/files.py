@@ -36,6 +36,7 @@ from vfs.api import Change, Handle, fail
 from vfs.view.dentry import DIRECTORY, REGULAR, Dentry
 from vfs.view.kernel.notify import Call
 from vfs.view.memfd import make_memfd
+from vfs.view.mirrors import Mirrors
 from vfs.view.mounts import Superblock
 from vfs.view.placeholder import Placeholder
 from vfs.view.scratch import Scratch
@@ -81,6 +82,7 @@ class OpenFiles:
         self.most_descriptors = HIGHEST if hard == resource.RLIM_INFINITY else hard * 3 // 4
         self.cache_descriptors = self.shrink_at = min(cache_descriptors, hard // 6 if hard != resource.RLIM_INFINITY else HIGHEST)
         self.scratch = Scratch()
+        self.mirrors = Mirrors(self.scratch)
         token = secrets.token_hex(4).encode()
         self.name = b"umview." + token + b"."
         self.pattern = re.compile(
@@ -141,6 +143,7 @@ class OpenFiles:
             self.drop(placeholder)
             self.by_number.pop(placeholder.number, None)
         superblock.placeholders.clear()
+        self.mirrors.forget_filesystem(superblock)
 
     # ---------------------------------------------------------------- making and dropping
 
@@ -280,6 +283,8 @@ class OpenFiles:
 
     def settled(self, placeholder: Placeholder) -> None:
         """It was written back, and is an ordinary cached file."""
+        if self.mirrors.paths:
+            self.mirrors.written(placeholder.dentry)
         placeholder.close_handle()
         placeholder.size = os.fstat(placeholder.holder).st_size
         self.account(placeholder)
