@@ -62,7 +62,6 @@ _REASONS = {
 _SINGLE = {
     "sync_file_range": "no promise; of a virtual file a memfd answers",
     "ftruncate": "of the memfd: it is written back",
-    "ioctl": "the host's devices; of virtual files a memfd answers",
     "umask": "the kernel's; /proc tells it",
     "personality": "the task's own",
     "sysfs": "file system types by number: the host's",
