@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 
 class Scratch:
@@ -44,6 +44,16 @@ class Scratch:
         path = self.path + b"/" + name
         os.mkdir(path)
         return path
+
+    def copy_of(self, private: bytes, name: bytes) -> bytes:
+        """Another such directory with the same content."""
+        path = self.path + b"/" + name
+        shutil.copytree(os.fsdecode(private), os.fsdecode(path))
+        return path
+
+    def discard(self, directories: Iterable[bytes]) -> None:
+        for path in directories:
+            shutil.rmtree(path, ignore_errors=True)
 
     def program_directory(self, target: bytes, name: bytes) -> int:
         """For exec: a new descriptor of a directory where *name* is a link to *target*."""
