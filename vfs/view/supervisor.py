@@ -30,6 +30,7 @@ from vfs.view.calls.traced import Traced
 from vfs.view.files import OpenFiles
 from vfs.view.kernel import loop
 from vfs.view.kernel.notify import Call, Listener
+from vfs.view.kernel.refusals import mounting_is_refused
 from vfs.view.messages import tell
 from vfs.view.mounts import Mount, MountTable, Superblock
 from vfs.view.tasks import Tasks
@@ -88,6 +89,8 @@ class Supervisor:
 
     def serve(self, listener: Listener) -> None:
         """Answer the calls of all tasks, until there are none."""
+        if mounting_is_refused():
+            self.say("mount and umount are forbidden here (a container's rules): nothing can be mounted in this view")
         handlers = loop.table(self.table.handlers)
         watchdog = Watchdog(self.say) if self.debug else None
         if watchdog:

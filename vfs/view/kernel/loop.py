@@ -19,7 +19,7 @@ from vfs.view.kernel.abi import (
 )
 from vfs.view.kernel.machine import current, every_name
 from vfs.view.kernel.memory import Unreadable
-from vfs.view.kernel.notify import ANSWER, ARGUMENTS, BLANK, CONTINUE, DONE, HEAD, Call, Listener
+from vfs.view.kernel.notify import ANSWER, ARGUMENTS, BLANK, CONTINUE, DONE, HEAD, Answered, Call, Listener
 
 Handler = Callable[[Call], int]
 """A result >= 0, -errno, CONTINUE or DONE.  It may raise OSError."""
@@ -61,6 +61,8 @@ def complete(call: Call, handler: Handler, on_error: Callable[[Call, Exception],
         result = handler(call)
         if result == DONE:
             return
+    except Answered:
+        return
     except OSError as error:
         result = -(error.errno or errno.EIO)
     except Unreadable:
@@ -120,6 +122,8 @@ def serve(
             pack(answer, 0, call.id, 0, -(error.errno or errno.EIO), 0)
         except Unreadable:
             pack(answer, 0, call.id, 0, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE)
+        except Answered:
+            continue
         except Postponed:
             postpone(call.copy())
             continue
