@@ -172,6 +172,19 @@ os.mkdir(place + "/a"); print(os.listdir(place + "/a"), sorted(os.listdir(place)
 
 
 @USERS
+def test_who_closes_a_standard_descriptor_gets_its_number(bench: Bench) -> None:
+    program = """
+import os
+open("in", "w").write("input")
+os.close(0); print(os.open("in", os.O_RDONLY), os.read(0, 9)); kept = os.dup(1)
+os.close(1); first = os.open("out", os.O_WRONLY | os.O_CREAT); os.set_inheritable(1, True); os.system("echo hello"); os.close(1); os.dup2(kept, 1)
+os.close(0); directory = os.open(".", os.O_RDONLY)
+print(first, open("out").read().strip(), directory, sorted(os.listdir(directory)), os.fstat(0).st_ino == os.stat(".").st_ino)
+"""
+    assert bench.python(program) == ["0 b'input'", "1 hello 0 ['in', 'out'] True"]
+
+
+@USERS
 def test_more_files_than_fit(bench: Bench) -> None:
     """More than 10,000 open in the view, more than 1,000 in each process, all of them distinct and right."""
     program = """

@@ -429,13 +429,15 @@ class OpenFiles:
     ) -> int:
         """Install our *descriptor* at a free high number of the task, not below *least*; with *answer* that is the call's
         result."""
-        number = self.free_number(call.tid, max(READY if placeholder.whole else LAZY, least))
-        try:
-            return call.add_fd(descriptor, number, cloexec, answer)
-        except OSError as error:
-            if error.errno not in (errno.EBADF, errno.EMFILE, errno.EINVAL):
-                raise
-        # The hard limit is lower than our numbers: any number will do, filled, so that reads need no trap.
+        if least or not lacks_standard(call.tid):
+            number = self.free_number(call.tid, max(READY if placeholder.whole else LAZY, least))
+            try:
+                return call.add_fd(descriptor, number, cloexec, answer)
+            except OSError as error:
+                if error.errno not in (errno.EBADF, errno.EMFILE, errno.EINVAL):
+                    raise
+        # The hard limit is lower than our numbers, or the program closed one of 0 to 2 in order to get that number: the lowest
+        # one then, filled, so that reads need no trap.
         if not placeholder.written:
             self.fill(placeholder)
         self.low_directories = self.low_directories or placeholder.dentry.kind == DIRECTORY
@@ -470,6 +472,18 @@ class OpenFiles:
             return soft != resource.RLIM_INFINITY and os.stat(b"/proc/%d/fd" % tid).st_size >= soft  # Linux 6.2; before, 0
         except OSError:
             return False
+
+
+def lacks_standard(tid: int) -> bool:
+    """Whether one of the descriptors 0 to 2 is closed."""
+    try:
+        for number in (0, 1, 2):
+            os.lstat(b"/proc/%d/fd/%d" % (tid, number))
+    except FileNotFoundError:
+        return True
+    except OSError:
+        pass
+    return False
 
 
 def available_memory() -> int:
