@@ -283,6 +283,9 @@ class OpenFiles:
 
     def settled(self, placeholder: Placeholder) -> None:
         """It was written back, and is an ordinary cached file."""
+        if not placeholder.is_wanted():
+            self.removed(placeholder.dentry)
+            return
         if self.mirrors.paths:
             self.mirrors.written(placeholder.dentry)
         placeholder.close_handle()

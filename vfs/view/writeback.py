@@ -69,7 +69,8 @@ class WriteBack:
         """Write one back, and when nobody writes it any more be done with it. What goes wrong is told once, and by fsync."""
         writers = placeholder.is_open_for_writing()  # asked before: what comes later comes again
         try:
-            self.store(placeholder)
+            if writers or placeholder.is_wanted():
+                self.store(placeholder)
         except OSError as error:
             if placeholder.error != error.errno:
                 self.say(f"{os.fsdecode(placeholder.dentry.path)}: not written back: {os.strerror(error.errno or errno.EIO)}")
