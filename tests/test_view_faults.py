@@ -39,6 +39,7 @@ class Place:
         self.scratch.mkdir()
         self.scratch.chmod(0o1777)
         open_to_all(directory)
+        self.messages = directory / "stderr"
         self.token = f"UMVIEW_TEST={directory}"
         self.environment = {**os.environ, "TMPDIR": str(self.scratch), "UMVIEW_TEST": str(directory)}
 
@@ -59,7 +60,7 @@ class Place:
         end = time.monotonic() + PATIENCE
         while (left := self.processes()) and time.monotonic() < end:
             time.sleep(0.01)
-        assert [Path(f"/proc/{pid}/status").read_text() for pid in left] == []
+        assert [Path(f"/proc/{pid}/status").read_text() for pid in left] == [], self.messages.read_text()
         while (scratch := os.listdir(self.scratch)) and time.monotonic() < end:
             time.sleep(0.01)
         assert scratch == []
@@ -68,7 +69,7 @@ class Place:
     def started(self, *command: str, **options: object) -> Iterator[subprocess.Popen[str]]:
         arguments = self.command(*command)
         process = subprocess.Popen(
-            arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=self.environment, **options
+            arguments, stdout=subprocess.PIPE, stderr=self.messages.open("ab"), text=True, env=self.environment, **options
         )  # type: ignore[call-overload]
         try:
             with process:

@@ -26,7 +26,6 @@ import itertools
 import os
 import re
 import resource
-import secrets
 import struct
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
@@ -83,7 +82,7 @@ class OpenFiles:
         self.cache_descriptors = self.shrink_at = min(cache_descriptors, hard // 6 if hard != resource.RLIM_INFINITY else HIGHEST)
         self.scratch = Scratch()
         self.mirrors = Mirrors(self.scratch)
-        token = secrets.token_hex(4).encode()
+        token = os.urandom(4).hex().encode()
         self.name = b"umview." + token + b"."
         self.pattern = re.compile(
             rb"/memfd:" + re.escape(self.name) + rb"(\d+) \(deleted\)|" + re.escape(self.scratch.path) + rb"/(\d+) \(deleted\)"

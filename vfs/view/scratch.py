@@ -6,20 +6,40 @@ It holds nothing that lasts. A cleaner of the temporary directory may take it aw
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable
+
+
+def new_directory(prefix: str) -> bytes:
+    """A directory of our own in the first place for temporary files that takes it, as tempfile.mkdtemp makes it: importing that
+    takes longer than all the rest of a start."""
+    error: OSError | None = None
+    places = [os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP")]
+    for place in (*filter(None, places), "/tmp", "/var/tmp"):
+        path = os.path.join(os.path.abspath(place), prefix + os.urandom(5).hex())
+        try:
+            os.mkdir(path, 0o700)
+            return os.fsencode(path)
+        except OSError as failed:
+            error = error or failed
+    assert error is not None
+    raise error
+
+
+def remove_tree(path: bytes) -> None:
+    import shutil
+
+    shutil.rmtree(path, ignore_errors=True)
 
 
 class Scratch:
     def __init__(self) -> None:
-        self.path = os.fsencode(tempfile.mkdtemp(prefix="umview-"))
+        self.path = new_directory("umview-")
         os.chmod(self.path, 0o711)  # sockets and fifos are reached through it by all users of the view
         self.programs: dict[bytes, bytes] = {}
         """What was executed -> the directory with links to it."""
 
     def close(self) -> None:
-        shutil.rmtree(self.path, ignore_errors=True)
+        remove_tree(self.path)
 
     def made(self, make: Callable[..., None], path: bytes, *arguments: object) -> None:
         """Make something here, and that again if the directory is gone."""
@@ -47,13 +67,15 @@ class Scratch:
 
     def copy_of(self, private: bytes, name: bytes) -> bytes:
         """Another such directory with the same content."""
+        import shutil
+
         path = self.path + b"/" + name
         shutil.copytree(os.fsdecode(private), os.fsdecode(path))
         return path
 
     def discard(self, directories: Iterable[bytes]) -> None:
         for path in directories:
-            shutil.rmtree(path, ignore_errors=True)
+            remove_tree(path)
 
     def program_directory(self, target: bytes, name: bytes) -> int:
         """For exec: a new descriptor of a directory where *name* is a link to *target*."""

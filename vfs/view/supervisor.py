@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import traceback
 from collections.abc import Callable, Iterable
 
 from vfs.api import fail, message
@@ -38,7 +37,6 @@ from vfs.view.messages import tell
 from vfs.view.mounts import Mount, MountTable, Superblock
 from vfs.view.tasks import Tasks
 from vfs.view.view import View
-from vfs.view.watchdog import Watchdog
 from vfs.view.workers import Workers
 from vfs.view.writeback import Flusher
 
@@ -149,8 +147,11 @@ class Supervisor:
         if mounting_is_refused():
             self.say("mount and umount are forbidden here (a container's rules): nothing can be mounted in this view")
         handlers = loop.table(self.table.handlers)
-        watchdog = Watchdog(self.say) if self.debug else None
-        if watchdog:
+        watchdog = None
+        if self.debug:
+            from vfs.view.watchdog import Watchdog
+
+            watchdog = Watchdog(self.say)
             handlers = [watchdog.watched(handler) for handler in handlers]
             watchdog.start()
         self.contexts.serve(handlers)
@@ -171,6 +172,8 @@ class Supervisor:
         """A handler's mistake: one line, and with debug where it happened."""
         self.say(f"{call.name} of process {call.tid}: {type(error).__name__}: {error}")
         if self.debug:
+            import traceback
+
             self.say("".join(traceback.format_exception(error)))
 
     def detach(self, mount: Mount) -> None:

@@ -9,7 +9,6 @@ import errno
 import fcntl
 import sys
 import threading
-import traceback
 from collections.abc import Callable, Mapping
 
 from vfs.view.kernel.abi import (
@@ -48,6 +47,8 @@ def table(handlers: Mapping[str, Handler]) -> list[Handler]:
 def report(call: Call, error: Exception) -> None:
     """A handler's mistake: its traceback on standard error."""
     print(f"umview: {call.name} of process {call.tid}:", file=sys.stderr)
+    import traceback
+
     traceback.print_exception(error)
 
 
