@@ -68,9 +68,10 @@ class Place:
     @contextmanager
     def started(self, *command: str, **options: object) -> Iterator[subprocess.Popen[str]]:
         arguments = self.command(*command)
-        process = subprocess.Popen(
-            arguments, stdout=subprocess.PIPE, stderr=self.messages.open("ab"), text=True, env=self.environment, **options
-        )  # type: ignore[call-overload]
+        with self.messages.open("ab") as messages:
+            process = subprocess.Popen(
+                arguments, stdout=subprocess.PIPE, stderr=messages, text=True, env=self.environment, **options
+            )  # type: ignore[call-overload]
         try:
             with process:
                 try:
@@ -111,23 +112,26 @@ def busy_tree_dies(place: Place, seed: int, victim: str) -> None:
             if not below:
                 break
             pids[name] = below[0]
-        wanted = pids.get(victim)
-        if wanted is None:  # so early that it was not yet there
-            wanted = process.pid
-        os.kill(wanted, signal.SIGKILL)
+        # So early that one was not yet there: the front.
+        wanted = {pids.get(name, process.pid) for name in victim.split(" and ")}
+        for pid in wanted:
+            os.kill(pid, signal.SIGKILL)
         process.wait(PATIENCE)
     place.nothing_is_left()
     assert zombies() == set()
 
 
-@pytest.mark.parametrize("victim", ["front", "supervisor", "guardian"])
+VICTIMS = ["front", "supervisor", "guardian", "front and supervisor", "supervisor and guardian"]
+
+
+@pytest.mark.parametrize("victim", VICTIMS)
 def test_kill_9_at_a_random_moment(place: Place, victim: str) -> None:
     for seed in range(2):
         busy_tree_dies(place, seed, victim)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("victim", ["front", "supervisor", "guardian"])
+@pytest.mark.parametrize("victim", VICTIMS)
 def test_kill_9_at_many_random_moments(place: Place, victim: str) -> None:
     for seed in range(100, 150):
         busy_tree_dies(place, seed, victim)

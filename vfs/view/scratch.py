@@ -5,24 +5,18 @@ It holds nothing that lasts. A cleaner of the temporary directory may take it aw
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterable
 
 
-def new_directory(prefix: str) -> bytes:
-    """A directory of our own in the first place for temporary files that takes it, as tempfile.mkdtemp makes it: importing that
-    takes longer than all the rest of a start."""
-    error: OSError | None = None
-    places = [os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP")]
-    for place in (*filter(None, places), "/tmp", "/var/tmp"):
-        path = os.path.join(os.path.abspath(place), prefix + os.urandom(5).hex())
-        try:
-            os.mkdir(path, 0o700)
-            return os.fsencode(path)
-        except OSError as failed:
-            error = error or failed
-    assert error is not None
-    raise error
+def temporary_place() -> str:
+    """Where temporary files go, as tempfile.gettempdir finds it: importing that takes longer than most of a start. ENOENT."""
+    given = [os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP")]
+    for place in (*filter(None, given), "/tmp", "/var/tmp"):
+        if os.path.isdir(place) and os.access(place, os.W_OK | os.X_OK):
+            return os.path.abspath(place)
+    raise FileNotFoundError(errno.ENOENT, "no directory for temporary files can be written to: set TMPDIR")
 
 
 def remove_tree(path: bytes) -> None:
@@ -33,10 +27,19 @@ def remove_tree(path: bytes) -> None:
 
 class Scratch:
     def __init__(self) -> None:
-        self.path = new_directory("umview-")
-        os.chmod(self.path, 0o711)  # sockets and fifos are reached through it by all users of the view
+        self.path = os.fsencode(f"{temporary_place()}/umview-{os.urandom(5).hex()}")
+        self.early: list[bytes] | None = []
+        """Directories to be made at `begin`; `None` from then on."""
         self.programs: dict[bytes, bytes] = {}
         """What was executed -> the directory with links to it."""
+
+    def begin(self) -> None:
+        """Make the directory: not before all processes of the view are there, so that whoever is killed, another removes it."""
+        os.mkdir(self.path, 0o700)
+        os.chmod(self.path, 0o711)  # sockets and fifos are reached through it by all users of the view
+        early, self.early = self.early or [], None
+        for path in early:
+            os.mkdir(path)
 
     def close(self) -> None:
         remove_tree(self.path)
@@ -62,7 +65,10 @@ class Scratch:
     def private_directory(self, name: bytes) -> bytes:
         """A directory of the view's own."""
         path = self.path + b"/" + name
-        os.mkdir(path)
+        if self.early is None:
+            os.mkdir(path)
+        else:
+            self.early.append(path)
         return path
 
     def copy_of(self, private: bytes, name: bytes) -> bytes:

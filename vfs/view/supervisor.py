@@ -88,6 +88,7 @@ class Supervisor:
         self.pids: Callable[[], Iterable[int]] = lambda: ()
         """The processes of all views; set when they have started."""
         self.contexts.pids = lambda: self.pids()
+        self.identity = identity.Identity(self)
         self.table = CallTable()
         for subject in SUBJECTS:
             subject.install(self.table, self)
@@ -144,6 +145,7 @@ class Supervisor:
 
     def serve(self, listener: Listener) -> None:
         """Answer the calls of all tasks, until there are none."""
+        self.files.scratch.begin()
         if mounting_is_refused():
             self.say("mount and umount are forbidden here (a container's rules): nothing can be mounted in this view")
         handlers = loop.table(self.table.handlers)

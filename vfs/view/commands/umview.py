@@ -151,7 +151,7 @@ def run(command: list[str], debug: bool = False, files: OpenFiles | None = None,
     supervisor = Supervisor(files or OpenFiles(), debug)
     try:
         supervisor.begin(**begin)
-        tree = start.launch(supervisor.table.filter, command, prepare=forget_inherited, cleanup=supervisor.close)
+        tree = start.launch(supervisor.table.filter, command, prepare=forget_inherited, cleanup=supervisor.files.scratch.close)
         supervisor.pids = lambda: descendants(tree.guardian)
         supervisor.serve(tree.listener)
         return tree.wait()

@@ -89,8 +89,8 @@ def launch(
 
     There must be no other threads yet.  CannotStart, with a sentence.  A command that can't be executed shows in the
     exit status: 127 not found, 126 not executable.
-    `prepare` runs in the command's process, before the filter.  `cleanup` runs in the front when the supervisor was
-    killed, after all processes have ended: for what the supervisor leaves on disk.
+    `prepare` runs in the command's process, before the filter.  `cleanup` runs when the supervisor was killed,
+    after all processes have ended, in the front or in the guardian: for what the supervisor leaves on disk.
     """
     if not argv:
         raise ValueError("no command")
@@ -122,7 +122,7 @@ def launch(
     guardian = os.fork()
     if not guardian:
         _close(to_front[0], from_guardian[0], go[1])
-        _guard(command, front, (from_guardian[1], to_front[1]), go[0])
+        _guard(command, front, (from_guardian[1], to_front[1]), go[0], cleanup)
     _close(*to_front, from_guardian[1], go[0])
     signals.survive(guardian)
     inherited.unblock()
@@ -156,7 +156,7 @@ def _stand_in_front(supervisor: int, pipe: int, name: str, cleanup: Callable[[],
         os._exit(1)
 
 
-def _guard(command: Command, front: int, pipes: tuple[int, ...], go: int) -> NoReturn:
+def _guard(command: Command, front: int, pipes: tuple[int, ...], go: int, cleanup: Callable[[], None] | None) -> NoReturn:
     """In the guardian's process."""
 
     def start() -> int:
@@ -166,7 +166,7 @@ def _guard(command: Command, front: int, pipes: tuple[int, ...], go: int) -> NoR
         return pid
 
     try:
-        Guardian(os.getppid(), front, pipes).run(start)
+        Guardian(os.getppid(), front, pipes, cleanup).run(start)
     except BaseException as error:
         os.write(2, f"{command.name}: the guardian failed: {error!r}\n".encode())
     finally:
