@@ -6,12 +6,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.command import open_to_all, unprivileged
+from tests.command import unprivileged
 from tests.view_compare import UMVIEW, VIEW, Comparison
 from tests.view_tree import can_mount
 
@@ -55,10 +56,10 @@ cp $(command -v bash) b; cat > s <<< 'readlink /proc/self/exe; readlink -f /proc
 
 
 @pytest.fixture(scope="module")
-def comparison(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Comparison]:
-    made = Comparison(Path(tmp_path_factory.mktemp("proc")))
-    open_to_all(made.directory)
-    yield made
+def comparison() -> Iterator[Comparison]:
+    """In a directory that other users reach, whatever other runs of pytest do to theirs."""
+    with tempfile.TemporaryDirectory(prefix="view-") as place:
+        yield Comparison(Path(place))
 
 
 @pytest.mark.parametrize("user", ["root", "nobody"])

@@ -92,7 +92,7 @@ class Execute:
             show(supervisor, call, place)
             supervisor.files.demand_stored(place)
         words, virtual, last = self.interpreters(call, place, self.script_name(call, request))
-        if len(words) > 1 and (virtual or isinstance(place, Dentry)):
+        if len(words) > 1 and (virtual or crossed or isinstance(place, Dentry)):
             return self.script(call, request, words, last)
         if isinstance(place, Dentry):
             return self.program(call, request, place)
@@ -118,7 +118,8 @@ class Execute:
         """Execute a virtual ELF file (or whatever else the kernel knows) from a memfd."""
         name = basename(request.name) or dentry.name or b"program"
         if is_traced(call.tid):
-            return self.supervisor.traced.execute(call, request, self.program_path(call, dentry, name), name)
+            self.demand_executable(dentry)
+            return self.supervisor.traced.execute(call, request, self.program_descriptor(call, dentry), name)
         directory = self.directory(call, dentry, name)
         with call.stop() as stopped:
             if request.name:
@@ -135,20 +136,18 @@ class Execute:
         finally:
             os.close(directory)
 
-    def program_path(self, call: Call, place: Place, name: bytes) -> bytes:
-        """The path of such a directory."""
-        target = self.target(call, place)
-        os.close(self.supervisor.files.scratch.program_directory(target, name))
-        return self.supervisor.files.scratch.programs[target]
-
     def target(self, call: Call, place: Place) -> bytes:
         """The path by which the task reaches a program."""
         if isinstance(place, bytes):
             os.stat(place)  # what is missing is told before the task gets anything that it would keep
             return place
-        if self.head(place)[:4] != ELF and not other_formats():
-            fail(errno.ENOEXEC)
+        self.demand_executable(place)
         return b"/proc/thread-self/fd/%d" % self.program_descriptor(call, place)
+
+    def demand_executable(self, dentry: Dentry) -> None:
+        """ENOEXEC, before the task gets anything that it would keep."""
+        if self.head(dentry)[:4] != ELF and not other_formats():
+            fail(errno.ENOEXEC)
 
     def lend(self, call: Call, descriptor: int) -> int:
         """Give the task our *descriptor* until it executes; its number there."""
@@ -238,8 +237,9 @@ class Execute:
         if is_traced(call.tid):
             path = words[0]  # virtual: by another exec, which is trapped
             if isinstance(interpreter, bytes):
-                path = self.program_path(call, interpreter, strings[-1]) + b"/" + strings[-1]
-            return self.supervisor.traced.interpret(call, request, path, words)
+                os.stat(interpreter)
+                path = self.supervisor.traced.directory(interpreter, strings[-1]) + b"/" + strings[-1]
+            return self.supervisor.traced.by_trampoline(call, request, path, strings[-1], words)
         directory = self.directory(call, interpreter, strings[-1])
 
         def page(address: int) -> bytes:
@@ -269,8 +269,8 @@ class Execute:
     def on_host(self, call: Call, request: Request, path: bytes) -> int:
         """A name that leads out of a mount: execute the host's path."""
         if is_traced(call.tid):
-            directory, _, name = path.rpartition(b"/")
-            return self.supervisor.traced.execute(call, request, directory or b"/", name)
+            os.stat(path)
+            return self.supervisor.traced.by_link(call, request, path, basename(path))
         with call.stop() as stopped:
             address, _ = stopped.scratch(lambda _: path + b"\0")
             return self.become(stopped, AT_FDCWD, address, request.argv, request.envp, 0)
