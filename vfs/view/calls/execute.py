@@ -55,15 +55,36 @@ class Request(NamedTuple):
 
 def install(table: CallTable, supervisor: Supervisor) -> None:
     calls = Execute(supervisor)
-    table.always(lambda call: calls.execute(call, AT_FDCWD, call.args[0], call.args[1], call.args[2], 0), "execve")
-    table.always(
-        lambda call: calls.execute(call, signed(call.args[0]), call.args[1], call.args[2], call.args[3], call.args[4]), "execveat"
-    )
+    table.always(calls.execve, "execve")
+    table.always(calls.execveat, "execveat")
 
 
 class Execute:
     def __init__(self, supervisor: Supervisor) -> None:
         self.supervisor = supervisor
+
+    def execve(self, call: Call) -> int:
+        name, argv, envp = call.args[:3]
+        result = self.execute(call, AT_FDCWD, name, argv, envp, 0)
+        return self.natively(call, AT_FDCWD, name, 0) if result == CONTINUE else result
+
+    def execveat(self, call: Call) -> int:
+        dirfd, (name, argv, envp, flags) = signed(call.args[0]), call.args[1:5]
+        result = self.execute(call, dirfd, name, argv, envp, flags)
+        return self.natively(call, dirfd, name, flags) if result == CONTINUE else result
+
+    def natively(self, call: Call, dirfd: int, name_address: int, flags: int) -> int:
+        """The kernel executes the call as it is; virtual credentials may change with it."""
+        identity = self.supervisor.identity
+        if not identity.changes_at_exec():
+            return CONTINUE
+        if not (flags & AT_EMPTY_PATH and is_empty(call, name_address)):
+            path = self.host_path(call, dirfd, read_string(call.tid, name_address))
+            if path is None or not os.access(path, os.X_OK) or is_traced(call.tid):
+                return CONTINUE  # it will fail; or it cannot be helped
+        with call.stop() as stopped:
+            identity.executed(call, stopped, None)
+            return stopped.again(call.nr, (*call.args[:5], call.listener.cookie))
 
     def execute(self, call: Call, dirfd: int, name_address: int, argv: int, envp: int, flags: int) -> int:
         supervisor = self.supervisor
@@ -126,6 +147,7 @@ class Execute:
                 address = request.name_address + len(request.name.rstrip(b"/")) - len(name)
             else:
                 address, _ = stopped.scratch(lambda _: name + b"\0")
+            self.supervisor.identity.executed(call, stopped, dentry)
             return self.become(stopped, directory, address, request.argv, request.envp, 0)
 
     def directory(self, call: Call, place: Place, name: bytes) -> int:
@@ -254,6 +276,7 @@ class Execute:
         with call.stop() as stopped:
             argv, _ = stopped.scratch(page)  # gone with the old image; after vfork the page stays in the parent
             name = struct.unpack("=Q", call.read(argv + 8 * (len(words) + len(old)), 8))[0]
+            self.supervisor.identity.executed(call, stopped, interpreter if isinstance(interpreter, Dentry) else None)
             return self.become(stopped, directory, name, argv, request.envp, 0)
 
     def script_name(self, call: Call, request: Request) -> bytes:
@@ -273,6 +296,7 @@ class Execute:
             return self.supervisor.traced.by_link(call, request, path, basename(path))
         with call.stop() as stopped:
             address, _ = stopped.scratch(lambda _: path + b"\0")
+            self.supervisor.identity.executed(call, stopped, None)
             return self.become(stopped, AT_FDCWD, address, request.argv, request.envp, 0)
 
 
