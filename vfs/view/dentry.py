@@ -7,6 +7,7 @@ above it, and those below are known as long as somebody holds them. So there is 
 from __future__ import annotations
 
 import dataclasses
+import os
 import stat
 import weakref
 from typing import TYPE_CHECKING
@@ -17,11 +18,13 @@ if TYPE_CHECKING:
     from vfs.view.mounts import Mount
 
 DIRECTORY, REGULAR, LINK = stat.S_IFDIR, stat.S_IFREG, stat.S_IFLNK
+PROC = os.stat("/proc").st_dev
 
 
 class Dentry:
     """One name of a virtual node, in one mount. *parent* is `None` for a mount's root; *kind* is the type in `st_mode`; *real*:
-    it is a file of the host's, whose descriptor is handed to processes; *removed*: the name is gone, the node is still held."""
+    it is a file of the host's, whose descriptor is handed to processes; *proc*: of the host's /proc, and means something else to
+    every process; *removed*: the name is gone, the node is still held."""
 
     __slots__ = (
         "__weakref__",
@@ -35,6 +38,7 @@ class Dentry:
         "packed_stat",
         "packed_statx",
         "parent",
+        "proc",
         "real",
         "removed",
     )
@@ -44,6 +48,7 @@ class Dentry:
         found = node.stat()
         self.kind = stat.S_IFMT(found.mode)
         self.real = found.real is not None
+        self.proc = found.real is not None and found.real[0] == PROC
         self.removed = False
         self.epoch = -1
         self.known_path = b""

@@ -23,6 +23,7 @@ from vfs.view.kernel import structs
 from vfs.view.kernel.abi import AT_FDCWD
 from vfs.view.kernel.notify import CONTINUE, Call
 from vfs.view.names import Elsewhere, Missing, join
+from vfs.view.proc.links import told
 
 if TYPE_CHECKING:
     from vfs.view.supervisor import Supervisor
@@ -155,7 +156,8 @@ class Sockets:
         """getsockname and getpeername: the virtual name, where the kernel would tell the real one."""
 
         def handler(call: Call) -> int:
-            if not self.bound:
+            top = self.supervisor.context.root
+            if not self.bound and top is None:
                 return CONTINUE
             descriptor = call.get_fd(call.args[0])
             try:
@@ -165,10 +167,11 @@ class Sockets:
                     path = found.getpeername() if peer else found.getsockname()
             except OSError:
                 return CONTINUE
-            dentry = self.bound.get(os.fsencode(path))
-            if dentry is None:
+            real = os.fsencode(path)
+            dentry = self.bound.get(real)
+            if dentry is None and told(real, top) == real:
                 return CONTINUE
-            address = address_of(dentry.path)
+            address = address_of(told(dentry.path if dentry else real, top))
             room = struct.unpack("=i", call.read(call.args[2], 4))[0]
             if room < 0:
                 fail(errno.EINVAL)

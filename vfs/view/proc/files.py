@@ -27,13 +27,13 @@ OF_TASK = re.compile(rb"/proc/(\d+)(?:/task/(\d+))?/(fdinfo/(?=\d)|[a-z_]+)(\d*)
 
 def table(kind: bytes) -> Writer:
     def write(supervisor: Supervisor, tid: int, name: bytes, text: bytes) -> bytes:
-        return table_text(supervisor.view.mounts, kind, text)
+        return table_text(supervisor.view.mounts, kind, text, supervisor.tasks.root_of(tid))
 
     return write
 
 
 def maps(supervisor: Supervisor, tid: int, name: bytes, text: bytes) -> bytes:
-    return maps_text(supervisor.files, text)
+    return maps_text(supervisor.files, text, supervisor.context.root)
 
 
 def numa_maps(supervisor: Supervisor, tid: int, name: bytes, text: bytes) -> bytes:
