@@ -108,7 +108,7 @@ class Directories:
         """The kernel's idea of the cwd becomes the placeholder: what fchdir does with its descriptor."""
         if dentry.kind != DIRECTORY:
             fail(errno.ENOTDIR)
-        if dentry.removed:
+        if dentry.removed and dentry is not self.supervisor.context.root:
             fail(errno.ENOENT)
         files = self.supervisor.files
         placeholder = files.placeholder(dentry)
