@@ -16,6 +16,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from vfs.api import fail
+from vfs.view.afar import Afar
 from vfs.view.dentry import DIRECTORY, LINK, Dentry, Place
 from vfs.view.kernel.abi import (
     RESOLVE_BENEATH,
@@ -109,6 +110,7 @@ class HostNames:
         self.mounts = mounts
         self.directories: dict[bytes, tuple[bytes, float]] = {}
         self.finals: dict[bytes, float] = {}
+        self.afar = Afar()
 
     def learn_directory(self, directory: bytes, canonical: bytes) -> None:
         if len(self.directories) >= self.LIMIT:
@@ -123,6 +125,7 @@ class HostNames:
     def forget(self) -> None:
         self.directories.clear()
         self.finals.clear()
+        self.afar.deadline = 0.0
 
     def far(self, path: bytes, follow: bool) -> bool:
         """Whether this absolute name certainly stays on the host. `False` means: walk it."""
@@ -268,6 +271,7 @@ class Names:
         proc = isinstance(start, bytes) and start.startswith(b"/proc")
         todo = path.split(b"/")[::-1]
         links = 0
+        self.host.afar.look(self.mounts.points)
         while todo:
             name = todo.pop()
             if learn is not None and not todo:  # the directory part is done: remember where it led
@@ -308,6 +312,8 @@ class Names:
                         crossed = True
                         target = child.node.readlink()
                 elif follow or todo:
+                    if self.host.afar.holds(child):
+                        return Located(child + b"".join(b"/" + name for name in reversed(todo)), crossed, proc)
                     try:
                         target = self.host_link(tid, child)
                     except OSError:  # nothing there: the kernel will say so of the same name
