@@ -4,9 +4,9 @@ import ctypes
 import errno
 import gc
 import os
-import signal
 import random
 import re
+import signal
 from pathlib import Path
 
 import pytest
