@@ -194,6 +194,9 @@ def permit(dentry: Dentry, want: int) -> None:
     EROFS; EACCES: no one may execute it."""
     if want & os.W_OK and dentry.mount.read_only and dentry.kind in (REGULAR, DIRECTORY, LINK):
         fail(errno.EROFS)
+    path = dentry.node.host_path() if dentry.real and want else None
+    if path is not None and not os.access(path, want, follow_symlinks=False):
+        fail(errno.EACCES)  # what belongs to the host is opened by the host's permissions
     if want & os.X_OK and dentry.kind != DIRECTORY and (dentry.mount.options.noexec or not dentry.stat().mode & 0o111):
         fail(errno.EACCES)
 
