@@ -22,7 +22,6 @@ quotactl directory ENOTBLK
 quotactl none ENOENT
 quotactl_fd - ENOSYS
 uselib - ENOSYS
-getdents - ENOSYS
 io_uring_setup - ENOSYS
 io_setup - ENOSYS
 landlock_add_rule virtual 0

@@ -13,9 +13,11 @@ from __future__ import annotations
 import errno
 import os
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from vfs.api import fail
+from vfs.view.afar import Afar
 from vfs.view.dentry import DIRECTORY, LINK, Dentry, Place
 from vfs.view.kernel.abi import (
     RESOLVE_BENEATH,
@@ -109,6 +111,7 @@ class HostNames:
         self.mounts = mounts
         self.directories: dict[bytes, tuple[bytes, float]] = {}
         self.finals: dict[bytes, float] = {}
+        self.afar = Afar()
 
     def learn_directory(self, directory: bytes, canonical: bytes) -> None:
         if len(self.directories) >= self.LIMIT:
@@ -123,6 +126,7 @@ class HostNames:
     def forget(self) -> None:
         self.directories.clear()
         self.finals.clear()
+        self.afar.deadline = 0.0
 
     def far(self, path: bytes, follow: bool) -> bool:
         """Whether this absolute name certainly stays on the host. `False` means: walk it."""
@@ -157,6 +161,8 @@ class Names:
         """The root of the task whose call is being answered, where it is not the view's (`roots`)."""
         self.host = HostNames(mounts)
         self.mirrors = tasks.files.mirrors
+        self.search_allowed: Callable[[Dentry], None] | None = None
+        """In human mode: asked before a directory is searched. EACCES."""
         self.dentries: dict[bytes, Dentry] = {}
         self.absent: set[bytes] = set()
         """Both by path, and only of what shows at that path (`shows`)."""
@@ -206,10 +212,11 @@ class Names:
             full = (base.path if isinstance(base, Dentry) else base) + b"/" + path
         if shown:
             dentry = self.dentries.get(full)
-            if dentry is not None and (dentry.kind != LINK or not follow):
-                return dentry
-            if full in self.absent:
-                fail(errno.ENOENT)
+            if self.search_allowed is None:
+                if dentry is not None and (dentry.kind != LINK or not follow):
+                    return dentry
+                if full in self.absent:
+                    fail(errno.ENOENT)
             if isinstance(base, bytes) and self.host.far(full, follow):
                 return None
         place, crossed, proc = self.walk(call.tid, base, path, follow, shown, full.rpartition(b"/")[0] if shown else None)
@@ -228,7 +235,7 @@ class Names:
         if start is None or not path:
             return None
         shown = self.shows(start)
-        if shown and isinstance(start, Dentry):
+        if shown and isinstance(start, Dentry) and self.search_allowed is None:
             dentry = self.dentries.get(join(start.path, path.lstrip(b"/")))
             if dentry is not None and (dentry.kind != LINK or not follow):
                 return dentry
@@ -260,6 +267,8 @@ class Names:
             return None
         if isinstance(found.place, Dentry) and found.place.kind != DIRECTORY:
             fail(errno.ENOTDIR)
+        if isinstance(found.place, Dentry) and self.search_allowed is not None:
+            self.search_allowed(found.place)
         return Parent(found.place, found.crossed, name, path[len(stripped) :])
 
     def entry(self, parent: Parent) -> Place | None:
@@ -291,6 +300,7 @@ class Names:
         proc = isinstance(start, bytes) and start.startswith(b"/proc")
         todo = path.split(b"/")[::-1]
         links = 0
+        self.host.afar.look(self.mounts.points)
         while todo:
             name = todo.pop()
             if learn is not None and not todo:  # the directory part is done: remember where it led
@@ -303,6 +313,8 @@ class Names:
                 # Where no mount was met, the kernel says so itself.
                 if here.kind != DIRECTORY if isinstance(here, Dentry) else (crossed or name == b"..") and not os.path.isdir(here):
                     fail(errno.ENOTDIR)
+                if self.search_allowed is not None and name and isinstance(here, Dentry):
+                    self.search_allowed(here)
                 if name != b"..":
                     continue
                 if resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT) and same(here, start):
@@ -331,6 +343,8 @@ class Names:
                         crossed = True
                         target = self.link(tid, child)
                 elif follow or todo:
+                    if self.host.afar.holds(child):
+                        return Located(child + b"".join(b"/" + name for name in reversed(todo)), crossed, proc)
                     try:
                         target = self.host_link(tid, child)
                     except OSError:  # nothing there: the kernel will say so of the same name
@@ -477,6 +491,8 @@ class Names:
         ENOTDIR, ENOENT, ENAMETOOLONG."""
         if directory.kind != DIRECTORY:
             fail(errno.ENOTDIR)
+        if self.search_allowed is not None:
+            self.search_allowed(directory)
         base = directory.path
         path = (b"" if base == b"/" else base) + b"/" + name
         if shown:

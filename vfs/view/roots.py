@@ -1,9 +1,10 @@
 """Roots: what chroot(2) makes of a directory.
 
-A task's root is part of its context: a dentry, at which its absolute names begin and its `..` end (`Names.top`). The kernel's root
-stays what it is, so no privilege is needed; but what the kernel by itself makes of a name is then wrong: all below the root must
-be virtual. A directory of the host therefore is shown by a *hidden* mount: a bind of the directory onto itself that is in no mount
-table, and that nobody sees but who has his root in it. Otherwise it stands for the host: what is mounted in it is seen from outside.
+A task's root is part of its context: a dentry, at which its absolute names begin and its `..` end (`Names.top`). The root that
+the kernel knows stays what it is, so no privilege is needed; but what the kernel by itself makes of a name is then wrong: all
+below the root must be virtual. A directory of the host therefore is shown by a *hidden* mount: a bind of the directory onto
+itself that is in no mount table, and that nobody sees but who has his root in it. Otherwise it stands for the host: what is
+mounted in it is seen from outside.
 """
 
 from __future__ import annotations

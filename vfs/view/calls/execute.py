@@ -33,6 +33,7 @@ from vfs.view.kernel.notify import CONTINUE, Call
 from vfs.view.kernel.structs import signed
 from vfs.view.kernel.trace import Stopped
 from vfs.view.names import Elsewhere
+from vfs.view.permissions import EXECUTE
 
 if TYPE_CHECKING:
     from vfs.view.supervisor import Supervisor
@@ -110,7 +111,7 @@ class Execute:
                 place = self.from_outside(place)
             if place is None:
                 place = self.host_path(call, dirfd, name)
-        if place is None:
+        if place is None or (isinstance(place, bytes) and not crossed and supervisor.view.names.host.afar.holds(place)):
             return CONTINUE
         if isinstance(place, Dentry):
             self.check(place)
@@ -130,6 +131,7 @@ class Execute:
             fail(errno.ELOOP)
         if dentry.kind != REGULAR or dentry.mount.options.noexec or not dentry.stat().mode & 0o111:
             fail(errno.EACCES)
+        self.supervisor.permissions.demand(dentry, EXECUTE)
 
     def from_outside(self, path: bytes) -> Place:
         """A program of the host that lies outside the caller's root: its interpreter is looked for below that."""

@@ -95,6 +95,7 @@ class Opening:
         if temporary:
             return self.temporary(call, place, flags, mode)
         self.check(place, flags)
+        supervisor.permissions.demand_open(place, flags)
         special = self.special(place) if not flags & os.O_PATH else None
         if special is not None:
             return redirect_unwatched(supervisor, call, path, dirfd, special)
@@ -113,6 +114,7 @@ class Opening:
         demand_writable(directory)
         if directory.removed:
             fail(errno.ENOENT)
+        self.supervisor.permissions.demand_entry(directory)
         uid, gid, umask = self.supervisor.tasks.creator(call.tid)
         node = directory.node.create(name, stat.S_IFREG | left_by_umask(directory, mode & 0o7777, umask), 0, uid, gid)
         self.supervisor.view.names.appeared(directory, name)
@@ -123,6 +125,7 @@ class Opening:
         if directory.kind != DIRECTORY:
             fail(errno.ENOTDIR)
         demand_writable(directory)
+        self.supervisor.permissions.demand_entry(directory)
         uid, gid, umask = self.supervisor.tasks.creator(call.tid)
         node = directory.node.temporary(stat.S_IFREG | left_by_umask(directory, mode & 0o7777, umask), uid, gid)
         dentry = Dentry(directory.mount, directory, b"#%d" % node.ino, node)
@@ -158,6 +161,8 @@ class Opening:
                 fail(errno.EISDIR)
             if flags & os.O_DIRECT:
                 fail(errno.EINVAL)
+            if dentry.real:
+                dentry.node.entries()  # the host's EACCES belongs to the open, not to the listing
         elif writing and dentry.kind == REGULAR:
             demand_writable(dentry)
 
