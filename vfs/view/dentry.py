@@ -18,7 +18,19 @@ if TYPE_CHECKING:
     from vfs.view.mounts import Mount
 
 DIRECTORY, REGULAR, LINK = stat.S_IFDIR, stat.S_IFREG, stat.S_IFLNK
-PROC = os.stat("/proc").st_dev
+
+
+def is_proc(device: int) -> bool:
+    """Whether a file system of the host is a /proc. (Each mount of it has its own device, and the numbers are used again.)"""
+    if device < 0 or os.major(device):
+        return False
+    wanted = b"0:%d" % os.minor(device)
+    with open("/proc/self/mountinfo", "rb") as lines:
+        for line in lines:
+            words = line.split()
+            if words[2] == wanted:
+                return words[words.index(b"-") + 1] == b"proc"
+    return False
 
 
 class Dentry:
@@ -30,6 +42,7 @@ class Dentry:
         "__weakref__",
         "children",
         "epoch",
+        "host_device",
         "kind",
         "known_path",
         "mount",
@@ -48,7 +61,9 @@ class Dentry:
         found = node.stat()
         self.kind = stat.S_IFMT(found.mode)
         self.real = found.real is not None
-        self.proc = found.real is not None and found.real[0] == PROC
+        self.host_device = found.real[0] if found.real is not None else -1
+        same = parent is not None and parent.host_device == self.host_device
+        self.proc: bool = parent.proc if parent is not None and same else is_proc(self.host_device)
         self.removed = False
         self.epoch = -1
         self.known_path = b""

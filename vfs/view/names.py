@@ -96,6 +96,22 @@ def same(one: Place, other: Place) -> bool:
     return one == other
 
 
+PROC_ROOT_INO = 1  # linux/proc_ns.h
+
+
+def proc_path(dentry: Dentry) -> bytes | None:
+    """The path in the host's /proc of what is of it, wherever that is mounted or bound; `None`: not to be known."""
+    names, here = [dentry.name], dentry
+    while here.parent is not None and here.parent.proc:
+        here = here.parent
+        names.append(here.name)
+    real = here.stat().real
+    if real is not None and real[1] == PROC_ROOT_INO:
+        return b"/proc/" + b"/".join(reversed(names[:-1]))
+    path = dentry.node.host_path()
+    return path if path is not None and path.startswith(b"/proc/") else None
+
+
 class HostNames:
     """Names of the host that were walked and met no mount.
 
@@ -376,8 +392,8 @@ class Names:
             if resolve & RESOLVE_NO_XDEV and mount_of(here) is not mount_of(before):
                 fail(errno.EXDEV)
         if isinstance(here, Dentry) and here.proc and here.kind != DIRECTORY:  # it is for the task itself to open
-            path = here.node.host_path() or b""
-            return Located(path, True, True) if path.startswith(b"/proc/") else Located(here, crossed, proc)
+            host = proc_path(here)
+            return Located(host, True, True) if host is not None else Located(here, crossed, proc)
         return Located(here, crossed, proc)
 
     def inward(self, path: bytes, top: Dentry) -> Place:
@@ -399,8 +415,8 @@ class Names:
 
     def link(self, tid: int, dentry: Dentry) -> bytes | Jump | None:
         """The target of a virtual link, as task *tid* would see it; `None`: it leads to no place."""
-        path = dentry.node.host_path() if dentry.proc else None
-        return self.host_link(tid, path) if path is not None and path.startswith(b"/proc/") else dentry.node.readlink()
+        path = proc_path(dentry) if dentry.proc else None
+        return self.host_link(tid, path) if path is not None else dentry.node.readlink()
 
     def host_link(self, tid: int, path: bytes) -> bytes | Jump | None:
         """The target of a host path that is a symbolic link, as task *tid* would see it; `None`: it is none. ENOENT, EACCES."""
