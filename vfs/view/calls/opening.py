@@ -140,10 +140,16 @@ class Opening:
         except PermissionError:
             mode = dentry.node.stat().mode
             dentry.node.set(Change(mode=mode | stat.S_IRUSR | stat.S_IWUSR))
+            if not dentry.real:
+                try:
+                    return self.supervisor.files.open(call, dentry, flags)
+                finally:
+                    dentry.node.set(Change(mode=mode))
             try:
-                return self.supervisor.files.open(call, dentry, flags)
+                handle = dentry.node.open(flags)
             finally:
-                dentry.node.set(Change(mode=mode))
+                dentry.node.set(Change(mode=mode))  # before the task goes on, which may give it another one at once
+            return self.supervisor.files.hand_on(call, handle, flags)
 
     def check(self, dentry: Dentry, flags: int) -> None:
         """What open(2) refuses. EEXIST, ELOOP, EISDIR, ENOTDIR, EROFS."""
