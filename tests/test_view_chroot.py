@@ -42,7 +42,7 @@ fill() {
     for p in bash busybox chroot mount; do ldd $1/bin/$p | grep -o "/lib[^ ]*"; done | sort -u | while read l; do mkdir -p $1${l%/*}; cp $l $1$l; done
     printf '#!/bin/sh\necho script "$0" "$@"\n' > $1/bin/script; printf '#!/bin/bash -e\necho "$0" "${BASH_VERSION%%%%.*}" $PWD\n' > $1/bin/bscript
     printf '#!/nowhere/sh\n' > $1/bin/badscript; chmod +x $1/bin/*script; cp /bin/true $1/bin/noloader; sed -i s,/lib64/ld,/lib65/ld, $1/bin/noloader
-    echo jail > $1/etc/name; echo top > $1/inner/name; ln -s /etc/name $1/absolute; ln -s ../../../etc/name $1/etc/up; ln -s / $1/deep/root; ln -s /proc/self/fd $1/dev/fd; ln -s loop $1/loop
+    : > $1/dev/null; echo jail > $1/etc/name; echo top > $1/inner/name; ln -s /etc/name $1/absolute; ln -s ../../../etc/name $1/etc/up; ln -s / $1/deep/root; ln -s /proc/self/fd $1/dev/fd; ln -s loop $1/loop
 }
 mkdir -p j other; echo outside > name; ln -s "$PWD/name" other/link
 case $kind in
