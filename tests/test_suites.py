@@ -18,7 +18,7 @@ QUICK = {
     "archives": ["tar_everything", "rsync", "zip"],
     "build": ["pipes_and_temporaries"],
     "test_posixpath": [],
-    "test_glob": [],
+    "test_fcntl": [],
 }
 SUITES = suites()
 
