@@ -14,6 +14,7 @@ QUICK = {
     "shell": ["here_documents", "process_substitution", "redirections", "globs", "directories"],
     "busybox": ["files", "attributes", "archives", "shell", "execute", "errors"],
     "editors": ["vim", "atomic_save", "unnamed_save"],
+    "ipc": [],
     "git": ["branches", "modes_and_links"],
     "archives": ["tar_everything", "rsync", "zip"],
     "build": ["pipes_and_temporaries"],

@@ -4,6 +4,7 @@ without a known reason."""
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 from pathlib import Path
@@ -57,6 +58,7 @@ def tell(difference: Difference) -> None:
 
 
 def main() -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what runs is ended and removed
     known, able = suites(), users()
     parser = argparse.ArgumentParser(prog="python -m tests.suites", description=__doc__)
     parser.add_argument("--where", default=",".join(VIEWS), help="host, hostfs, ramfs; several with commas")
