@@ -399,83 +399,6 @@ def test_extents(filesystem: Filesystem) -> None:
         assert handle.extents(1 << 20, -5) == handle.extents(-5, 3) == handle.extents(1 << 40, 3) == []
 
 
-def test_the_descriptor_is_the_file(filesystem: Filesystem) -> None:
-    for size in (10, 200_000):
-        node = filesystem.root.create(b"f%d" % size, stat.S_IFREG | 0o640)
-        with node.open(os.O_RDWR) as handle, node.open(os.O_RDONLY) as reader:
-            handle.write(0, b"x" * size)
-            node.set(Change(mtime=5, atime=5))
-            fd = handle.descriptor()
-            assert fd is not None and fd == handle.descriptor()
-            assert node.stat().mtime == 5
-            os.pwrite(fd, b"native", 0)
-            assert bytes(reader.read(0, 7)) == b"nativex"
-            assert node.stat().mtime > 5
-            handle.write(1, b"A")
-            assert os.pread(fd, 6, 0) == b"nAtive"
-            os.ftruncate(fd, 1 << 20)
-            assert (node.stat().size, reader.size()) == (1 << 20, 1 << 20)
-            os.pwrite(fd, b"z" * 100_000, 500_000)
-            assert node.stat().blocks * 512 >= 100_000
-            assert os.lseek(fd, 0, os.SEEK_CUR) == 0
-            other = reader.descriptor()
-            assert other is not None
-            with pytest.raises(OSError):
-                os.pwrite(other, b"x", 0)
-            kept = os.dup(fd)
-        os.pwrite(kept, b"later", 0)
-        assert bytes(node.open().read(0, 5)) == b"later"
-        filesystem.root.unlink(b"f%d" % size)
-        del node
-        assert os.pread(kept, 5, 0) == b"later"
-        os.close(kept)
-        del handle, reader
-    told = filesystem.statfs()
-    assert told.blocks == told.free
-
-
-def test_descriptors_can_be_executed_and_mapped(filesystem: Filesystem) -> None:
-    import mmap
-
-    node = filesystem.root.create(b"f", stat.S_IFREG | 0o755)
-    with node.open(os.O_WRONLY) as handle:
-        handle.write(0, Path("/bin/true").read_bytes())
-    with node.open(os.O_RDONLY) as handle:
-        fd = handle.descriptor()
-        assert fd is not None
-        assert subprocess.run([f"/proc/self/fd/{fd}"], pass_fds=[fd]).returncode == 0
-    with node.open(os.O_RDWR) as handle, node.open(os.O_RDWR) as other:
-        first, second = handle.descriptor(), other.descriptor()
-        assert first is not None and second is not None and first != second
-        with mmap.mmap(first, 4096) as one, mmap.mmap(second, 4096) as two:
-            one[5] = 77
-            assert two[5] == 77 == handle.read(5, 1)[0]
-        with pytest.raises(OSError) as caught:
-            subprocess.run([f"/proc/self/fd/{first}"], pass_fds=[first])
-        assert caught.value.errno == errno.ETXTBSY
-
-
-def test_appending_descriptors(filesystem: Filesystem) -> None:
-    node = put(filesystem, b"f", b"one")
-    with node.open(os.O_WRONLY | os.O_APPEND) as handle:  # type: ignore[attr-defined]
-        fd = handle.descriptor()
-        assert fd is not None
-        os.write(fd, b" two")
-        assert handle.write(0, b" three") == 6
-    assert bytes(node.open().read(0, 100)) == b"one two three"  # type: ignore[attr-defined]
-
-
-def test_no_descriptor_writes_past_a_limit() -> None:
-    with ramfs("size=1M") as filesystem:
-        node = put(filesystem, b"f", b"x" * 100_000)
-        with node.open(os.O_RDWR) as handle, node.open(os.O_RDONLY) as reader:  # type: ignore[attr-defined]
-            assert handle.descriptor() is None
-            fd = reader.descriptor()
-            assert fd is not None
-            handle.write(0, b"y")
-            assert os.pread(fd, 2, 0) == b"yx"
-
-
 def test_where_descriptors_run_out() -> None:
     """Files beyond three quarters of the limit are held as pages, and the process can still open others."""
     program = """
@@ -491,7 +414,7 @@ used = len(os.listdir("/proc/self/fd"))
 assert 60 < used < 80, used
 files = [filesystem.root.lookup(b"%d" % number).open(os.O_RDWR) for number in range(300)]
 assert all(bytes(file.read(0, 1 << 20)) == body for file in files)
-told = [file.descriptor() is not None for file in files]
+told = [file.extents(0, 10)[0].fd is not None for file in files]
 assert sum(told) > 10 and not all(told), sum(told)
 filesystem.close()
 """

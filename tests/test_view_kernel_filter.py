@@ -29,7 +29,7 @@ def example(machine: Machine) -> Filter:
     made.trap_fd("sendfile", 1, BASE)
     made.trap_fd("fstat", 0, BASE, (0, 1, 2))
     made.trap_fd("dup3", 0, BASE, (7,))
-    made.trap_mmap(BASE)
+    made.trap_mmap(BASE, BASE - 100)
     made.trap_lseek(BASE, (0,))
     made.trap_fcntl((abi.F_DUPFD, abi.F_DUPFD_CLOEXEC), BASE)
     made.trap_empty_path("newfstatat", 3, BASE, (0, 1, 2))
@@ -79,6 +79,9 @@ ROWS = [
     ("mmap", (0, 4096, 3, 0x22, BASE, 0), ALLOW),
     ("mmap", (0, 4096, 1, 2, 3, 0), ALLOW),
     ("mmap", (0, 4096, 1, 2, BASE, 4096), NOTIFY),
+    ("mmap", (0, 4096, 1, 2, BASE - 100, 0), ALLOW),
+    ("mmap", (0, 4096, 1, 1, BASE - 100, 0), NOTIFY),
+    ("mmap", (0, 4096, 1, 1, BASE - 101, 0), ALLOW),
     # lseek
     ("lseek", (BASE, 0, os.SEEK_SET), ALLOW),
     ("lseek", (BASE, 0, os.SEEK_END), ALLOW),

@@ -301,7 +301,6 @@ os.execv(sys.argv[3], sys.argv[3:])
         ("seccomp", errno.EPERM, "filter may not be installed"),
         ("seccomp", errno.ENOSYS, "no seccomp filters"),
         ("seccomp", errno.EINVAL, "Linux 5.19"),
-        ("pidfd_getfd", errno.EPERM, "forbidden"),
         ("process_vm_readv", errno.EPERM, "forbidden"),
     ],
 )

@@ -172,6 +172,19 @@ os.mkdir(place + "/a"); print(os.listdir(place + "/a"), sorted(os.listdir(place)
 
 
 @USERS
+def test_who_closes_a_standard_descriptor_gets_its_number(bench: Bench) -> None:
+    program = """
+import os
+open("in", "w").write("input")
+os.close(0); print(os.open("in", os.O_RDONLY), os.read(0, 9)); kept = os.dup(1)
+os.close(1); first = os.open("out", os.O_WRONLY | os.O_CREAT); os.set_inheritable(1, True); os.system("echo hello"); os.close(1); os.dup2(kept, 1)
+os.close(0); directory = os.open(".", os.O_RDONLY)
+print(first, open("out").read().strip(), directory, sorted(os.listdir(directory)), os.fstat(0).st_ino == os.stat(".").st_ino)
+"""
+    assert bench.python(program) == ["0 b'input'", "1 hello 0 ['in', 'out'] True"]
+
+
+@USERS
 def test_more_files_than_fit(bench: Bench) -> None:
     """More than 10,000 open in the view, more than 1,000 in each process, all of them distinct and right."""
     program = """
@@ -221,6 +234,39 @@ print(refused(lambda: stream().connect("t")), refused(lambda: stream().connect("
     assert bench.python(program, "mount --bind $S $P") == wanted
 
 
+@USERS
+@pytest.mark.parametrize("mount", ["mount -t ramfs none $P", "mount --bind $S $P"])
+def test_watches(bench: Bench, mount: str) -> None:
+    """inotify on a directory and on a file: the same events as on the host."""
+    program = """
+import ctypes, os, struct, sys, time
+libc = ctypes.CDLL(None)
+CREATE, DELETE, FROM, TO, SELF, CLOSE, MODIFY = 0x100, 0x200, 0x40, 0x80, 0x400, 8, 2
+os.mkdir("d"); open("d/old", "w").close(); time.sleep(1)
+fd = libc.inotify_init1(0o4000)
+libc.inotify_add_watch(fd, b"d", CREATE | DELETE | FROM | TO | SELF | CLOSE)
+open("d/new", "w").close(); os.mkdir("d/sub"); os.rename("d/new", "d/newer"); os.rename("d/newer", "out"); os.rename("out", "d/in")
+os.unlink("d/old"); os.symlink("x", "d/l"); os.unlink("d/in"); os.unlink("d/l"); os.rmdir("d/sub"); os.rmdir("d")
+f = libc.inotify_init1(0o4000); open("f", "w").close(); libc.inotify_add_watch(f, b"f", MODIFY | CLOSE)
+with open("f", "w") as o: o.write("x")
+time.sleep(1.5)
+def events(fd):
+    text, at = os.read(fd, 65536), 0
+    while at < len(text):
+        _, mask, _, size = struct.unpack_from("iIII", text, at)
+        if mask != CLOSE: print(hex(mask), text[at + 16 : at + 16 + size].rstrip(b"\\0").decode())  # its time is the cache's affair
+        at += 16 + size
+events(fd); print(os.read(f, 99)[4])
+"""
+    lines = bench.python(program, mount)
+    assert lines[:11] == [
+        *["0x100 new", "0x40000100 sub", "0x40 new", "0x80 newer", "0x40 newer", "0x80 in", "0x200 old", "0x100 l"],
+        *["0x200 in", "0x200 l", "0x40000200 sub"],
+    ]
+    # The end of a directory of the host is told when our descriptor of it goes.
+    assert lines[11:] == ["0x400 ", "0x8000 ", "2"] or ("bind" in mount and lines[11:] == ["2"])
+
+
 # -------------------------------------------------------------------- mounting
 
 
@@ -260,6 +306,15 @@ exec 5<"$P/in/a"; umount "$P" 2>/dev/null || echo busy; exec 5<&-
 mount --move "$P" "$S"; ls "$P" | wc -l; cat "$S/in/a"; cd "$S/in"; umount "$S" 2>/dev/null || echo busy; umount -l "$S"; cat a; cd /; ls "$S" | wc -l
 """
     assert bench.run(script) == ["0", "busy", "covered", "busy", "0", "covered", "busy", "covered", "0"]
+
+
+@USERS
+def test_showcall(bench: Bench) -> None:
+    script = 'mount -t ramfs -o showcall none "$P"; echo x > "$P/f"; cat "$P/f"; mkdir "$P/d"; mv "$P/f" "$P/d"; ls "$P"; cd /; umount "$P"'
+    lines = [line.partition(": ")[2] for line in bench.run(script) if ": ramfs: " in line]
+    calls = {tuple(line.split()[1:3]) for line in lines}
+    assert {("openat", f"{bench.place}/f"), ("mkdir", f"{bench.place}/d"), ("getdents64", str(bench.place))} <= calls
+    assert any(name.startswith("rename") and path == f"{bench.place}/f" for name, path in calls)
 
 
 @USERS

@@ -25,12 +25,12 @@ CACHE_BYTES = 4 << 20
 """Of the cache of blocks; up to twice that is held."""
 TABLE_BYTES = 8 << 20
 """Of the cache of pieces of inode tables, likewise: large directories are in the order of hashes, their inodes are not."""
-TABLE_PIECE = 8 << 10
+TABLE_PIECE = 4 << 10
 """Inode tables are read this much at once: neighbours are asked for next."""
 AHEAD = 64 << 10
 """At most this much of a directory is read at once."""
 NEIGHBOURHOOD = 128 << 10
-"""The piece of the volume in which two small files are neighbours."""
+"""The piece of the volume in which small files, blocks of directories and inodes are neighbours."""
 NEIGHBOURHOODS_KEPT = 4096
 NODES_KEPT = 2048
 PIECES_KEPT = 64
@@ -144,6 +144,7 @@ class Ext2Filesystem(Filesystem):
             raw = bytearray(count * size)
             self.readinto(number * size, memoryview(raw))
             return bytes(raw)
+        self.approach(number * size)
         return self.storage.read(number * size, count * size)
 
     def readinto(self, offset: int, buffer: memoryview) -> None:
@@ -157,8 +158,8 @@ class Ext2Filesystem(Filesystem):
                 fail(errno.EIO, f"{self.storage.name}: ends inside bytes {start} to {stop}")
 
     def approach(self, offset: int) -> None:
-        """A little is about to be read from *offset*. A program that reads many small files reads neighbours, in whatever order:
-        the second one in a neighbourhood lets the storage fetch all of it, where each alone would be a wait of its own."""
+        """A little is about to be read from *offset*. A program that looks at many small things looks at neighbours, in whatever
+        order: the second one in a neighbourhood lets the storage fetch all of it, where each alone would be a wait of its own."""
         neighbourhood = offset // NEIGHBOURHOOD
         fetched = self._neighbourhoods.get(neighbourhood)
         if not fetched:

@@ -1,8 +1,8 @@
 """The content of files that are large or have holes. Small ones are a `bytearray` in the inode (see `file`).
 
-Two forms, one interface. `Memory` is a memfd: holes, fallocate and seeking are the kernel's, reading and writing go at its speed,
-and a front end can hand the descriptor itself to a process. Descriptors are few, though: where three quarters of those that
-this process may have are in use, `Pages` takes over, a table of pages in Python, with the same holes and the same counts.
+Two forms, one interface. `Memory` is a memfd: holes, fallocate and seeking are the kernel's, reading and writing go at its speed.
+Descriptors are few, though: where three quarters of those that this process may have are in use, `Pages` takes over, a table of
+pages in Python, with the same holes and the same counts.
 
 Offsets are bytes, checked by the caller: not negative, at most MAX_SIZE. Whoever changes content holds the mount's lock; reading
 does not, and sees each page as it was or as it is.
@@ -110,18 +110,13 @@ class Content:
 
 
 class Memory(Content):
-    """A memfd. It lives as long as the object, so that a reader in another thread never meets a closed descriptor.
+    """A memfd. It lives as long as the object, so that a reader in another thread never meets a closed descriptor."""
 
-    *shared*: others have descriptors of it, and may have changed it since; *changed* and *accessed* are then the memfd's times
-    (ns) as they were seen last."""
-
-    __slots__ = ("accessed", "changed", "fd", "shared")
+    __slots__ = ("fd",)
 
     def __init__(self, fd: int) -> None:
         super().__init__()
         self.fd = fd
-        self.shared = False
-        self.changed = self.accessed = 0
 
     def __del__(self, close: Any = os.close) -> None:
         close(self.fd)
@@ -164,7 +159,6 @@ class Memory(Content):
 
     def count(self) -> int:
         found = os.fstat(self.fd)
-        self.changed = found.st_mtime_ns
         before, self.pages = self.pages, found.st_blocks * 512 // PAGE
         return self.pages - before
 

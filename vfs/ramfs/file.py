@@ -1,9 +1,9 @@
 """A regular file: its content, and the handles that read and write it.
 
 Content up to SMALL without holes is a `bytearray` in the inode: making, writing and removing such a file costs a few
-microseconds, as much as a memfd alone, and a million of them need no descriptor. What grows larger, gets a hole, or is wanted as
-a descriptor becomes `Content` (see there), and stays it: a reader may be using it. The counts are exact either way: a page
-that was never written is a hole and occupies nothing, as in tmpfs.
+microseconds, as much as a memfd alone, and a million of them need no descriptor. What grows larger or gets a hole becomes
+`Content` (see there), and stays it: a reader may be using it. The counts are exact either way: a page that was never written is
+a hole and occupies nothing, as in tmpfs.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import os
 import stat
 from typing import TYPE_CHECKING, Final
 
-from vfs.api import Extent, Handle, Stat, clock, fail
+from vfs.api import Extent, Handle, clock, fail
 from vfs.ramfs import content as contents
-from vfs.ramfs.content import KEEP_SIZE, MAX_SIZE, PAGE, PUNCH_HOLE, ZERO_RANGE, Content, Memory
+from vfs.ramfs.content import KEEP_SIZE, MAX_SIZE, PAGE, PUNCH_HOLE, ZERO_RANGE, Content
 from vfs.ramfs.module import memory_pages
 from vfs.ramfs.node import RamNode
 
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
 SMALL: Final = 64 << 10
 LAST: Final = PAGE - 1
-
-HANDED_FLAGS: Final = os.O_ACCMODE | os.O_APPEND | os.O_NONBLOCK | os.O_NOATIME | os.O_DSYNC | os.O_SYNC
-"""Flags of open(2) that the descriptor of a handle has too."""
 
 
 class RamFile(RamNode):
@@ -40,35 +37,16 @@ class RamFile(RamNode):
         self.linkable = False
         """It was made without a name, and never had one."""
 
-    def stat(self) -> Stat:
-        self.absorb()
-        return super().stat()
-
     def length(self) -> int:
         held = self.content
         if held.__class__ is bytearray:
             return len(held)
-        self.absorb()
         assert isinstance(held, Content)
         return held.size
 
     def content_pages(self) -> int:
         held = self.content
         return held.pages if isinstance(held, Content) else (len(held) + LAST) // PAGE
-
-    def absorb(self) -> None:
-        """Take in what others did to shared content through their own descriptors."""
-        held = self.content
-        if not isinstance(held, Memory) or not held.shared:
-            return
-        with self.filesystem.lock:
-            found = os.fstat(held.fd)
-            held.size = found.st_size
-            if found.st_mtime_ns != held.changed:
-                self.mtime = self.ctime = found.st_mtime_ns
-            if found.st_atime_ns != held.accessed:
-                self.atime, held.accessed = found.st_atime_ns, found.st_atime_ns
-            self.charge(held.count())
 
     def open(self, flags: int = 0) -> RamHandle:
         if flags & (os.O_ACCMODE | os.O_TRUNC):
@@ -83,12 +61,12 @@ class RamFile(RamNode):
 
     # ---------------------------------------------------------------- changing content; the lock is held
 
-    def enlarge(self, new: Content | None = None) -> Content:
-        """Content that can be large and have holes; *new* is empty, to be used where there is none yet."""
+    def enlarge(self) -> Content:
+        """Content that can be large and have holes."""
         held = self.content
         if isinstance(held, Content):
             return held
-        new = new or contents.make()
+        new = contents.make()
         if held:
             new.write(0, held)
         self.charge(new.count() - (len(held) + LAST) // PAGE)
@@ -182,19 +160,17 @@ class RamFile(RamNode):
 class RamHandle(Handle):
     """An open file. Content is asked of the inode each time: it may become something else meanwhile."""
 
-    __slots__ = ("_append", "_fd", "_flags", "_quiet", "_readable", "_writable")
+    __slots__ = ("_append", "_quiet", "_readable", "_writable")
 
     node: RamFile
 
     def __init__(self, node: RamFile, flags: int) -> None:
         self.node = node
         access = flags & os.O_ACCMODE
-        self._flags = flags
         self._readable = access != os.O_WRONLY
         self._writable = access != os.O_RDONLY
         self._append = bool(flags & os.O_APPEND)
         self._quiet = bool(flags & os.O_NOATIME)
-        self._fd = -1
 
     def size(self) -> int:
         return self.node.length()
@@ -207,7 +183,6 @@ class RamHandle(Handle):
             node.accessed()
         held = node.content
         if isinstance(held, Content):
-            node.absorb()
             return held.read(offset, size)
         return held[offset : offset + size]
 
@@ -219,7 +194,6 @@ class RamHandle(Handle):
             node.accessed()
         held = node.content
         if isinstance(held, Content):
-            node.absorb()
             return held.readinto(offset, buffer)
         piece = held[offset : offset + len(buffer)]
         buffer[: len(piece)] = piece
@@ -284,37 +258,3 @@ class RamHandle(Handle):
         if isinstance(held, Content):
             return held.next(offset, hole)
         return size if hole else offset
-
-    def descriptor(self) -> int | None:
-        """The content becomes a memfd if it is none. Not for writing where a limit was asked for: nobody would keep it."""
-        node = self.node
-        filesystem = node.filesystem
-        with filesystem.lock:
-            if self._fd >= 0:
-                return self._fd
-            if self._writable and filesystem.strict:
-                return None
-            held = node.content
-            if not isinstance(held, Content):
-                new = contents.memory()
-                held = node.enlarge(new) if new is not None else held
-            if not isinstance(held, Memory):
-                return None
-            if not held.shared:
-                held.shared = True
-                held.accessed = os.fstat(held.fd).st_atime_ns
-                filesystem.shared.add(node)
-            # As far as somebody looks at the memfd itself; we must be able to open it again.
-            os.fchmod(held.fd, node.mode & 0o777 | 0o600)
-            try:
-                self._fd = os.open(b"/proc/self/fd/%d" % held.fd, self._flags & HANDED_FLAGS | os.O_CLOEXEC)
-            except OSError as error:
-                if error.errno not in (errno.EMFILE, errno.ENFILE):
-                    raise
-                return None
-            return self._fd
-
-    def close(self) -> None:
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)

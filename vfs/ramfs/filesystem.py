@@ -11,7 +11,6 @@ from typing import Final
 
 from vfs.api import Filesystem, StatFs, fail
 from vfs.ramfs.directory import RamDirectory
-from vfs.ramfs.file import RamFile
 from vfs.ramfs.node import PAGE, RamNode
 
 MAGIC: Final = 0x01021994
@@ -21,8 +20,7 @@ _mounts = itertools.count(1)
 
 
 class RamFilesystem(Filesystem):
-    """A file system in memory. *pages* and *inodes*: how many there may be, 0 for no limit; *strict*: the limit was asked for, so
-    that nobody may write past us (see `RamHandle.descriptor`)."""
+    """A file system in memory. *pages* and *inodes*: how many there may be, 0 for no limit."""
 
     type = "ramfs"
     stable_numbers = True
@@ -35,19 +33,15 @@ class RamFilesystem(Filesystem):
         uid: int = 0,
         gid: int = 0,
         read_only: bool = False,
-        strict: bool = False,
     ) -> None:
         super().__init__()
         self.read_only = read_only
-        self.strict = strict
         self.limit = pages or sys.maxsize
         self.inode_limit = inodes or sys.maxsize
         self.used = 0
         """Pages, less those in `released`."""
         self.released: deque[int] = deque()
         """Pages of inodes that are gone: they go at any moment in any thread, which must not wait for the lock."""
-        self.shared: weakref.WeakSet[RamFile] = weakref.WeakSet()
-        """Files of which others have descriptors."""
         self.numbers = itertools.count(1)
         self.nodes: dict[int, RamNode] = {}
         """Everything that has a name."""
@@ -85,8 +79,6 @@ class RamFilesystem(Filesystem):
 
     def statfs(self) -> StatFs:
         with self.lock:
-            for file in list(self.shared):
-                file.absorb()
             free = max(0, self.free())
             inodes = len(self.nodes) + len(self.removed)
         # No limit is shown as tmpfs shows it: by zeros.

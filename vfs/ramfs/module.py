@@ -65,5 +65,4 @@ class RamModule(Module):
             uid=os.geteuid() if options.uid is None else options.uid,
             gid=os.getegid() if options.gid is None else options.gid,
             read_only=options.ro,
-            strict=limit is not None and limit > 0,
         )

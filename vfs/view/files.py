@@ -26,7 +26,6 @@ import itertools
 import os
 import re
 import resource
-import secrets
 import struct
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
@@ -36,6 +35,7 @@ from vfs.api import Change, Handle, fail
 from vfs.view.dentry import DIRECTORY, REGULAR, Dentry
 from vfs.view.kernel.notify import Call
 from vfs.view.memfd import make_memfd
+from vfs.view.mirrors import Mirrors
 from vfs.view.mounts import Superblock
 from vfs.view.placeholder import Placeholder
 from vfs.view.scratch import Scratch
@@ -81,7 +81,8 @@ class OpenFiles:
         self.most_descriptors = HIGHEST if hard == resource.RLIM_INFINITY else hard * 3 // 4
         self.cache_descriptors = self.shrink_at = min(cache_descriptors, hard // 6 if hard != resource.RLIM_INFINITY else HIGHEST)
         self.scratch = Scratch()
-        token = secrets.token_hex(4).encode()
+        self.mirrors = Mirrors(self.scratch)
+        token = os.urandom(4).hex().encode()
         self.name = b"umview." + token + b"."
         self.pattern = re.compile(
             rb"/memfd:" + re.escape(self.name) + rb"(\d+) \(deleted\)|" + re.escape(self.scratch.path) + rb"/(\d+) \(deleted\)"
@@ -103,6 +104,7 @@ class OpenFiles:
     def close(self) -> None:
         """End: the scratch directory goes, what processes still hold stays theirs."""
         self.written.flush()
+        self.written.files.clear()
         for placeholder in list(self.held.values()):
             self.drop(placeholder)
         self.scratch.close()
@@ -140,6 +142,7 @@ class OpenFiles:
             self.drop(placeholder)
             self.by_number.pop(placeholder.number, None)
         superblock.placeholders.clear()
+        self.mirrors.forget_filesystem(superblock)
 
     # ---------------------------------------------------------------- making and dropping
 
@@ -194,11 +197,11 @@ class OpenFiles:
         scarce = len(self.held) > self.most_descriptors
         for number in list(itertools.islice(self.held, SHRINK_LOOKS)):
             placeholder = self.held[number]
-            if placeholder is not wanted and not placeholder.written:
-                if not placeholder.is_open() or (scarce and placeholder.dentry.mount.constant):
-                    self.drop(placeholder)
-                    continue
-            self.held.move_to_end(number)
+            kept = placeholder is wanted or placeholder.written
+            if not kept and (not placeholder.is_open() or (scarce and placeholder.dentry.mount.constant)):
+                self.drop(placeholder)
+            else:
+                self.held.move_to_end(number)
         # Where most are open it is in vain to look each time.
         self.shrink_at = max(self.cache_descriptors, len(self.held) + SHRINK_LOOKS // 2)
 
@@ -279,6 +282,11 @@ class OpenFiles:
 
     def settled(self, placeholder: Placeholder) -> None:
         """It was written back, and is an ordinary cached file."""
+        if not placeholder.is_wanted():
+            self.removed(placeholder.dentry)
+            return
+        if self.mirrors.paths:
+            self.mirrors.written(placeholder.dentry)
         placeholder.close_handle()
         placeholder.size = os.fstat(placeholder.holder).st_size
         self.account(placeholder)
@@ -423,13 +431,15 @@ class OpenFiles:
     ) -> int:
         """Install our *descriptor* at a free high number of the task, not below *least*; with *answer* that is the call's
         result."""
-        number = self.free_number(call.tid, max(READY if placeholder.whole else LAZY, least))
-        try:
-            return call.add_fd(descriptor, number, cloexec, answer)
-        except OSError as error:
-            if error.errno not in (errno.EBADF, errno.EMFILE, errno.EINVAL):
-                raise
-        # The hard limit is lower than our numbers: any number will do, filled, so that reads need no trap.
+        if least or not lacks_standard(call.tid):
+            number = self.free_number(call.tid, max(READY if placeholder.whole else LAZY, least))
+            try:
+                return call.add_fd(descriptor, number, cloexec, answer)
+            except OSError as error:
+                if error.errno not in (errno.EBADF, errno.EMFILE, errno.EINVAL):
+                    raise
+        # The hard limit is lower than our numbers, or the program closed one of 0 to 2 in order to get that number: the lowest
+        # one then, filled, so that reads need no trap.
         if not placeholder.written:
             self.fill(placeholder)
         self.low_directories = self.low_directories or placeholder.dentry.kind == DIRECTORY
@@ -464,6 +474,18 @@ class OpenFiles:
             return soft != resource.RLIM_INFINITY and os.stat(b"/proc/%d/fd" % tid).st_size >= soft  # Linux 6.2; before, 0
         except OSError:
             return False
+
+
+def lacks_standard(tid: int) -> bool:
+    """Whether one of the descriptors 0 to 2 is closed."""
+    try:
+        for number in (0, 1, 2):
+            os.lstat(b"/proc/%d/fd/%d" % (tid, number))
+    except FileNotFoundError:
+        return True
+    except OSError:
+        pass
+    return False
 
 
 def available_memory() -> int:

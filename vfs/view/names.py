@@ -154,6 +154,7 @@ class Names:
     def __init__(self, mounts: MountTable, tasks: Tasks) -> None:
         self.mounts, self.tasks = mounts, tasks
         self.host = HostNames(mounts)
+        self.mirrors = tasks.files.mirrors
         self.dentries: dict[bytes, Dentry] = {}
         self.absent: set[bytes] = set()
         """Both by path, and only of what shows at that path (`shows`)."""
@@ -469,14 +470,20 @@ class Names:
     def appeared(self, directory: Dentry, name: bytes) -> None:
         """An entry was made in a virtual directory."""
         self.absent.discard(join(directory.path, name))
+        if self.mirrors.paths:
+            self.mirrors.appeared(directory, name)
 
     def vanished(self, directory: Dentry, name: bytes) -> None:
         """An entry of a virtual directory was removed."""
         self.dentries.pop(join(directory.path, name), None)
-        directory.lose(name)
+        removed = directory.lose(name)
+        if self.mirrors.paths:
+            self.mirrors.vanished(directory, name, removed)
 
     def moved(self, directory: Dentry, name: bytes, new: Dentry, new_name: bytes, exchanged: bool) -> None:
         """An entry of a virtual directory was renamed: who holds its dentry sees it at its new place."""
+        if self.mirrors.paths:
+            self.mirrors.moved(directory, name, new, new_name, exchanged)
         old, over = directory.known(name), new.known(new_name)
         if directory.children is not None:
             directory.children.pop(name, None)

@@ -156,6 +156,10 @@ class Placeholder:
         """Whether a process may write the memfd, through a descriptor or a mapping."""
         return not can_lease(self.holder, fcntl.F_RDLCK)
 
+    def is_wanted(self) -> bool:
+        """Whether anybody may still read what was written: the file has a name, or is open."""
+        return self.dentry.node.stat().nlink > 0 or self.is_open()
+
     def is_open(self) -> bool:
         """Whether anybody besides us has the memfd open or mapped."""
         return self.dentry.kind == REGULAR and not can_lease(self.holder, fcntl.F_WRLCK)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
-import traceback
 from collections.abc import Callable, Iterable
 
-from vfs.api import message
+from vfs.api import fail, message
 from vfs.view.calls import (
     attributes,
     changes,
@@ -15,6 +15,7 @@ from vfs.view.calls import (
     directories,
     execute,
     identity,
+    ioctls,
     opening,
     paths,
     refused,
@@ -26,15 +27,18 @@ from vfs.view.calls import (
 from vfs.view.calls import mount as mounting
 from vfs.view.calls.table import CallTable
 from vfs.view.calls.traced import Traced
+from vfs.view.contexts import Context, Contexts
+from vfs.view.credentials import root
 from vfs.view.files import OpenFiles
 from vfs.view.kernel import loop
 from vfs.view.kernel.notify import Call, Listener
+from vfs.view.kernel.refusals import mounting_is_refused
 from vfs.view.messages import tell
 from vfs.view.mounts import Mount, MountTable, Superblock
 from vfs.view.tasks import Tasks
 from vfs.view.view import View
-from vfs.view.watchdog import Watchdog
 from vfs.view.workers import Workers
+from vfs.view.writeback import Flusher
 
 SUBJECTS = (
     refused,
@@ -47,6 +51,7 @@ SUBJECTS = (
     attributes,
     writing,
     mounting,
+    ioctls,
     identity,
     sockets,
     signals,
@@ -68,27 +73,90 @@ class Supervisor:
         self.view = View(mounts, self.tasks)
         """The view of the task whose call is being answered."""
         self.views = [self.view]
+        self.made = 1
+        """How many views there were."""
+        self.contexts = Contexts(self.view, self.enter)
+        self.context = self.contexts.outermost
+        """That of the task whose call is being answered. Its credentials are `None` where a task's own count."""
         self.superblocks: list[Superblock] = []
         """All that is mounted in any view, in the order it was."""
-        self.workers = Workers(lambda: self.view, self.look_at)
+        self.workers = Workers(lambda: self.context, self.enter_again)
+        self.tasks.credentials = lambda: self.context.credentials
         self.files.users = self.all_held
         self.files.written.say = self.say
+        Flusher(self.files.written, self.workers)
         self.pids: Callable[[], Iterable[int]] = lambda: ()
-        """The processes of the view; set when it has started."""
+        """The processes of all views; set when they have started."""
+        self.contexts.pids = lambda: self.pids()
+        self.identity = identity.Identity(self)
         self.table = CallTable()
         for subject in SUBJECTS:
             subject.install(self.table, self)
 
-    def look_at(self, view: View) -> None:
-        self.view = view
+    def begin(self, services: Iterable[str] = (), name: str = "", human: bool = False) -> None:
+        """What the outermost view begins with. ENODEV, EINVAL: a service that is none."""
+        self.view.name = name
+        for service in services:
+            self.view.services.add(service)
+        if human:
+            self.view.human = True
+            self.contexts.begin(self.view, root())
+
+    def enter(self, context: Context) -> None:
+        """From here on a task of *context* is answered."""
+        self.context = context
+        self.view = context.view
+
+    def enter_again(self, context: Context) -> None:
+        """The same after others were answered."""
+        self.enter(self.contexts.outermost if self.contexts.only else context)
+
+    def demand(self, capability: int) -> None:
+        """EPERM: the task whose call is answered lacks a capability, in a view where that counts."""
+        credentials = self.context.credentials
+        if self.view.human and credentials is not None and not credentials.capable(capability):
+            fail(errno.EPERM)
+
+    # ---------------------------------------------------------------- views
+
+    def fork(self, view: View) -> View:
+        """A view that starts from *view*, to be apart from now on."""
+        mounts = view.mounts.fork()
+        for directory, private in view.mounts.private.items():
+            mounts.private[directory] = self.files.scratch.copy_of(private, b"%s.%d" % (os.path.basename(directory), self.made))
+        made = View(mounts, self.tasks, view, self.made)
+        self.made += 1
+        self.views.append(made)
+        return made
+
+    def sweep(self) -> None:
+        """Forget the views that nobody is in any more, and close what only they showed."""
+        left = self.contexts.sweep()
+        if len(left) < len(self.views):
+            for view in self.views:
+                if view not in left:
+                    self.files.scratch.discard(view.mounts.private.values())
+            self.views = [view for view in self.views if view in left]
+            self.release()
+
+    def processes_of(self, view: View) -> list[int]:
+        """The processes of a view and of those inside it."""
+        return [pid for pid in self.pids() if self.contexts.of(pid).view.is_within(view)]
 
     def serve(self, listener: Listener) -> None:
         """Answer the calls of all tasks, until there are none."""
+        self.files.scratch.begin()
+        if mounting_is_refused():
+            self.say("mount and umount are forbidden here (a container's rules): nothing can be mounted in this view")
         handlers = loop.table(self.table.handlers)
-        watchdog = Watchdog(self.say) if self.debug else None
-        if watchdog:
+        watchdog = None
+        if self.debug:
+            from vfs.view.watchdog import Watchdog
+
+            watchdog = Watchdog(self.say)
             handlers = [watchdog.watched(handler) for handler in handlers]
             watchdog.start()
+        self.contexts.serve(handlers)
         with self.workers.serving(handlers, self.report):
             loop.serve(listener, handlers, self.report, self.workers.turn, self.workers.postpone)
         if watchdog:
@@ -106,6 +174,8 @@ class Supervisor:
         """A handler's mistake: one line, and with debug where it happened."""
         self.say(f"{call.name} of process {call.tid}: {type(error).__name__}: {error}")
         if self.debug:
+            import traceback
+
             self.say("".join(traceback.format_exception(error)))
 
     def detach(self, mount: Mount) -> None:
@@ -133,11 +203,14 @@ class Supervisor:
             self.say(f"{superblock.filesystem.type}: {message(error) if isinstance(error, OSError) else repr(error)}")
 
     def user_of(self, superblock: Superblock, mount: Mount | None = None) -> int | None:
-        """A process that has something of the file system (of one *mount* of it) open, as its cwd, mapped or running."""
+        """A process that has something of the file system open, as its cwd, mapped or running; with *mount* one of this view
+        that has it by this mount."""
         ours = {p.number for p in superblock.placeholders.values() if mount is None or p.dentry.mount is mount}
         if not ours:
             return None
         for pid in self.pids():
+            if mount is not None and self.contexts.of(pid).view is not self.view:
+                continue
             for text in self.held_by(pid):
                 placeholder = self.files.of_link(text)
                 if placeholder is not None and placeholder.number in ours:
@@ -170,7 +243,9 @@ class Supervisor:
 
     def close(self) -> None:
         """The tree has ended: close all file systems, the latest first."""
-        for superblock in reversed(self.superblocks.copy()):
-            self.shut(superblock)
-        self.traced.close()
-        self.files.close()
+        with self.workers.turn:
+            for superblock in reversed(self.superblocks.copy()):
+                self.shut(superblock)
+            self.traced.close()
+            self.contexts.close()
+            self.files.close()

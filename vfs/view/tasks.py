@@ -6,12 +6,14 @@ Nothing is kept: /proc tells each time. A table would have to learn of every for
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from vfs.view.files import OpenFiles
 from vfs.view.kernel.abi import AT_FDCWD
 
 if TYPE_CHECKING:
+    from vfs.view.credentials import Credentials
     from vfs.view.dentry import Place
 
 
@@ -28,6 +30,8 @@ class Tasks:
 
     def __init__(self, files: OpenFiles) -> None:
         self.files = files
+        self.credentials: Callable[[], Credentials | None] = lambda: None
+        """The virtual credentials of the task whose call is being answered."""
         self.roots_differ = False
         """Whether a task ever changed its root: then `has_other_root` must be asked."""
         self.foreign: set[bytes] = set()
@@ -86,4 +90,7 @@ class Tasks:
                         break
         except OSError:
             pass  # it hides from us: what is its parent's is its own
+        virtual = self.credentials()
+        if virtual is not None:
+            uid, gid = virtual.uid.fs, virtual.gid.fs
         return Creator(uid, gid, umask)

@@ -85,6 +85,15 @@ class Workers:
             self.threads += 1
         threading.Thread(target=self.run, name="worker", daemon=True).start()
 
+    def unsignalled(self, work: Callable[[], object]) -> Callable[[], None]:
+        """The same for a thread of its own: signals are for the loop."""
+
+        def run() -> None:
+            signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+            work()
+
+        return run
+
     def run(self) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # they are for the loop
         while True:

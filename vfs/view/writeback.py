@@ -3,13 +3,15 @@
 While anybody has a file open for writing, its memfd is the truth; who asks for size or times gets the memfd's (`Dentry.stat`).
 It is written back when nobody has it open for writing any more, at fsync and sync, before its file system is used by other
 means or closed, and at the end. Nobody tells us of a close; a lease does, which can be had only when there is no writer. So the
-oldest few files are looked at whenever another is opened for writing, and all where it matters.
+oldest few files are looked at whenever another is opened for writing, some twice a second (`Flusher`), and all where it matters.
 """
 
 from __future__ import annotations
 
 import errno
+import itertools
 import os
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
@@ -19,10 +21,14 @@ from vfs.view.placeholder import Placeholder
 
 if TYPE_CHECKING:
     from vfs.view.mounts import Superblock
+    from vfs.view.workers import Workers
 
 PIECE: Final = 1 << 20
 LOOKED_AT: Final = 4
 """How many files are looked at when another is opened for writing."""
+LOOKED_AT_IN_PASSING: Final = 256
+INTERVAL: Final = 0.5
+"""Seconds."""
 
 FALLOC_PUNCH = 3
 """FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE"""
@@ -36,14 +42,18 @@ class WriteBack:
         self.settled = settled
         """Called when a file is no longer written: it is an ordinary cached one then."""
         self.say: Callable[[str], None] = lambda line: None
+        self.begun: Callable[[], None] = lambda: None
+        """Called when there is a file where there was none."""
 
     def add(self, placeholder: Placeholder) -> None:
         placeholder.written = True
         self.files[placeholder.number] = placeholder
+        if len(self.files) == 1:
+            self.begun()
 
-    def look(self) -> None:
+    def look(self, most: int = LOOKED_AT) -> None:
         """Write back the oldest files, if nobody writes them any more."""
-        for placeholder in [placeholder for placeholder, _ in zip(self.files.values(), range(LOOKED_AT), strict=False)]:
+        for placeholder in list(itertools.islice(self.files.values(), most)):
             if placeholder.is_open_for_writing():
                 self.files.move_to_end(placeholder.number)
             else:
@@ -59,7 +69,8 @@ class WriteBack:
         """Write one back, and when nobody writes it any more be done with it. What goes wrong is told once, and by fsync."""
         writers = placeholder.is_open_for_writing()  # asked before: what comes later comes again
         try:
-            self.store(placeholder)
+            if writers or placeholder.is_wanted():
+                self.store(placeholder)
         except OSError as error:
             if placeholder.error != error.errno:
                 self.say(f"{os.fsdecode(placeholder.dentry.path)}: not written back: {os.strerror(error.errno or errno.EIO)}")
@@ -89,6 +100,28 @@ class WriteBack:
         if changed and not stamped:
             placeholder.dress(placeholder.holder)  # a mapping was written: the module's time is the time
         placeholder.note()
+
+
+class Flusher:
+    """A worker that writes back what processes have closed, a while later. It lives while there are such files."""
+
+    def __init__(self, written: WriteBack, workers: Workers) -> None:
+        self.written, self.workers = written, workers
+        self.running = False
+        written.begun = self.begin
+
+    def begin(self) -> None:
+        """The turn is held."""
+        if not self.running:
+            self.running = True
+            self.workers.start(self.run)
+
+    def run(self) -> None:
+        while self.running:
+            time.sleep(INTERVAL)
+            with self.workers.turn:
+                self.written.look(LOOKED_AT_IN_PASSING)
+                self.running = bool(self.written.files)
 
 
 def copy_changes(handle: Handle, source: int, size: int) -> bool:

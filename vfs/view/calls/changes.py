@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from vfs.api import fail
 from vfs.api.acl import DEFAULT
-from vfs.view.calls.names import demand_writable, redirect, redirected
+from vfs.view.calls.names import demand_writable, redirect, redirected, show
 from vfs.view.calls.table import CallTable, Handler
 from vfs.view.dentry import DIRECTORY, Dentry, Place
 from vfs.view.kernel.abi import AT_EMPTY_PATH, AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_FOLLOW, RENAME_EXCHANGE, RENAME_NOREPLACE
@@ -89,7 +89,11 @@ class Changes:
             if self.supervisor.view.mounts.idle:
                 return CONTINUE
             parent = self.parent(call, dirfd, path)
-            return CONTINUE if parent is None else decide(call, parent)
+            if parent is None:
+                return CONTINUE
+            if isinstance(parent.place, Dentry):
+                show(self.supervisor, call, parent.place, parent.name)
+            return decide(call, parent)
 
         return handler
 
@@ -262,7 +266,7 @@ class Changes:
             if mount_of(source.place) is not mount_of(target.place):
                 return -errno.EXDEV
             if isinstance(source.place, Dentry) and isinstance(target.place, Dentry):
-                return self.rename_virtual(source, source.place, target, target.place, given)
+                return self.rename_virtual(call, source, source.place, target, target.place, given)
             # On the host. Mount points are known by their paths: what lies above one keeps its name.
             if supervisor.view.mounts.below(source.path) or supervisor.view.mounts.below(target.path):
                 return -errno.EBUSY
@@ -274,8 +278,9 @@ class Changes:
 
         return handler
 
-    def rename_virtual(self, source: Parent, old: Dentry, target: Parent, new: Dentry, flags: int) -> int:
+    def rename_virtual(self, call: Call, source: Parent, old: Dentry, target: Parent, new: Dentry, flags: int) -> int:
         names = self.supervisor.view.names
+        show(self.supervisor, call, old, source.name)
         if source.name in DOTS:
             return -errno.EBUSY
         if target.name in DOTS:

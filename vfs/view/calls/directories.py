@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from vfs.api import fail
-from vfs.view.calls.names import named, redirect
+from vfs.view.calls.names import named, redirect, show
 from vfs.view.calls.table import CallTable
 from vfs.view.dentry import DIRECTORY, Dentry
 from vfs.view.files import READY
@@ -51,6 +51,7 @@ class Directories:
             return CONTINUE
         if placeholder.dentry.kind != DIRECTORY:
             fail(errno.ENOTDIR)
+        show(self.supervisor, call, placeholder.dentry)
         descriptor = call.get_fd(number)
         try:
             position = os.lseek(descriptor, 0, os.SEEK_CUR)

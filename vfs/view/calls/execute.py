@@ -20,7 +20,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from vfs.api import fail
-from vfs.view.calls.names import is_empty
+from vfs.view.calls.names import is_empty, show
 from vfs.view.calls.table import CallTable
 from vfs.view.dentry import LINK, REGULAR, Dentry, Place
 from vfs.view.files import READY
@@ -89,6 +89,7 @@ class Execute:
         if isinstance(place, Dentry):
             self.check(place)
         if isinstance(place, Dentry):
+            show(supervisor, call, place)
             supervisor.files.demand_stored(place)
         words, virtual, last = self.interpreters(call, place, self.script_name(call, request))
         if len(words) > 1 and (virtual or isinstance(place, Dentry)):

@@ -29,6 +29,7 @@ from vfs.api.closing import Closing
 from vfs.api.module import Source
 from vfs.api.stack import fit, host_source
 from vfs.view.calls.table import CallTable
+from vfs.view.credentials import SYS_ADMIN
 from vfs.view.dentry import DIRECTORY, Dentry, Place
 from vfs.view.kernel.abi import (
     AT_FDCWD,
@@ -108,6 +109,7 @@ class Mounting:
     # ---------------------------------------------------------------- mount
 
     def mount(self, call: Call) -> int:
+        self.supervisor.demand(SYS_ADMIN)
         source_at, target_at, type_at, flags, options_at = call.args[:5]
         if flags & MS_MGC_MSK == MS_MGC_VAL:
             flags &= ~MS_MGC_MSK  # as mount(2) was called long ago
@@ -131,7 +133,7 @@ class Mounting:
             if moved is None:
                 return fail(errno.EINVAL) if isinstance(target, Dentry) else CONTINUE
             action = partial(self.move, moved, target, path)
-        elif registry.is_known(kind):
+        elif registry.is_known(self.supervisor.view.services.type_of(kind)):
             action = partial(self.attach, call, source, target, path, kind, flags, text)
         else:
             # A type of the host's: the kernel decides. On a virtual place it could do nothing.
@@ -147,8 +149,9 @@ class Mounting:
     def attach(self, call: Call, source: bytes, target: Place, path: bytes, kind: str, flags: int, text: str) -> None:
         """Mount a file system that is not mounted yet."""
         supervisor, workers = self.supervisor, self.supervisor.workers
-        module = registry.find(kind)
-        options, common = parse_all(text, module.options, ViewOptions)
+        type, before = supervisor.view.services.use(kind)
+        module = registry.find(type)
+        options, common = parse_all(",".join(filter(None, (before, text))), module.options, ViewOptions)
         options.ro = options.ro or bool(flags & MS_RDONLY)
         set_flags(common, flags)
         with ExitStack() as undo:
@@ -229,8 +232,14 @@ class Mounting:
         self.supervisor.superblocks.append(superblock)
         self.add(mount)
 
+    def demand_own(self, mount: Mount) -> None:
+        """EBUSY: a view that began as a copy of another shares its mounts, and nothing that one does may show in the other."""
+        if any(mount in view.mounts.present for view in self.supervisor.views if view is not self.supervisor.view):
+            fail(errno.EBUSY, "another view has the same mount: bind it to a place of its own")
+
     def remount(self, mount: Mount, flags: int, text: str) -> None:
         """Other options for a mount. EROFS: it was made to be read only; EBUSY: files are open for writing."""
+        self.demand_own(mount)
         (common,) = parse_all(",".join(word for word in text.split(",") if word not in ("ro", "rw")), ViewOptions)
         set_flags(common, flags)
         common.excepted, common.permanent = mount.options.excepted, mount.options.permanent
@@ -246,6 +255,7 @@ class Mounting:
 
     def move(self, mount: Mount, target: Place, path: bytes) -> None:
         """mount --move. EINVAL: other mounts lie on it; ELOOP: below itself."""
+        self.demand_own(mount)
         view = self.supervisor.view
         below = mount.target.rstrip(b"/") + b"/"
         if any(m is not mount and m.target.startswith(below) for m in view.mounts.mounts):
@@ -274,6 +284,7 @@ class Mounting:
     def umount(self, call: Call) -> int:
         name, flags = call.string(0), call.args[1]
         supervisor = self.supervisor
+        supervisor.demand(SYS_ADMIN)
         place = self.locate(call, name, not flags & UMOUNT_NOFOLLOW)
         if not isinstance(place, Dentry):
             return CONTINUE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -51,9 +52,19 @@ def named(
             dentry = supervisor.view.names.find(call, directory, call.string(path), following)
         except Elsewhere as elsewhere:
             return redirect(supervisor, call, path, dirfd, elsewhere.path)
-        return CONTINUE if dentry is None else action(call, dentry)
+        if dentry is None:
+            return CONTINUE
+        show(supervisor, call, dentry)
+        return action(call, dentry)
 
     return handler
+
+
+def show(supervisor: Supervisor, call: Call, dentry: Dentry, name: bytes = b"") -> None:
+    """The option showcall: a line for each call on the mount; *name* of an entry in the directory *dentry*."""
+    if dentry.mount.options.showcall:
+        path = os.fsdecode(dentry.path + b"/" + name if name else dentry.path)
+        supervisor.say(f"{dentry.mount.type}: {call.name} {path} (process {call.tid})")
 
 
 def unless(refused: Callable[[Call], bool], handler: Handler) -> Handler:
@@ -72,7 +83,10 @@ def opened(supervisor: Supervisor, action: Action, argument: int = 0) -> Handler
 
     def handler(call: Call) -> int:
         placeholder = supervisor.files.of_descriptor(call.tid, signed(call.args[argument]))
-        return CONTINUE if placeholder is None else action(call, placeholder.dentry)
+        if placeholder is None:
+            return CONTINUE
+        show(supervisor, call, placeholder.dentry)
+        return action(call, placeholder.dentry)
 
     return handler
 

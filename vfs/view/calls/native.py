@@ -20,15 +20,12 @@ _REASONS = {
         rt_tgsigqueueinfo sigaltstack signalfd signalfd4 tgkill tkill pidfd_send_signal restart_syscall""",
     "processes: a view is inherited by itself": """
         arch_prctl clone clone3 exit exit_group fork vfork wait4 waitid getpid getppid gettid getpgid getpgrp getsid setpgid
-        setsid set_tid_address set_robust_list get_robust_list set_thread_area get_thread_area prctl pidfd_open getrusage
+        setsid set_tid_address set_robust_list get_robust_list set_thread_area get_thread_area pidfd_open getrusage
         getcpu rseq uprobe uretprobe kcmp""",
     "scheduling and limits": """
         getpriority setpriority getrlimit setrlimit prlimit64 ioprio_get ioprio_set sched_get_priority_max sched_get_priority_min
         sched_getaffinity sched_getattr sched_getparam sched_getscheduler sched_rr_get_interval sched_setaffinity sched_setattr
         sched_setparam sched_setscheduler sched_yield""",
-    "who one is, on the host": """
-        getuid geteuid getgid getegid getresuid getresgid getgroups setuid setgid setreuid setregid setresuid setresgid
-        setfsuid setfsgid setgroups capget capset""",
     "futexes, System V and POSIX IPC: names that are no paths": """
         futex futex_requeue futex_wait futex_waitv futex_wake semctl semget semop semtimedop msgctl msgget msgrcv msgsnd shmat
         shmctl shmdt shmget mq_getsetattr mq_notify mq_open mq_timedreceive mq_timedsend mq_unlink""",
@@ -62,9 +59,7 @@ _REASONS = {
 _SINGLE = {
     "sync_file_range": "no promise; of a virtual file a memfd answers",
     "ftruncate": "of the memfd: it is written back",
-    "ioctl": "the host's devices; of virtual files a memfd answers",
     "umask": "the kernel's; /proc tells it",
-    "personality": "the task's own",
     "sysfs": "file system types by number: the host's",
     "ustat": "by device number: a virtual one is EINVAL",
     "ptrace": "held for the moment of a change of directory or an exec that is served; see docs/limits.md",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from vfs.api import Change, fail
 from vfs.view.calls.changes import left_by_umask
-from vfs.view.calls.names import demand_writable, redirect, redirect_unwatched
+from vfs.view.calls.names import demand_writable, redirect, redirect_unwatched, show
 from vfs.view.calls.table import CallTable
 from vfs.view.dentry import DIRECTORY, LINK, REGULAR, Dentry
 from vfs.view.kernel import structs
@@ -84,9 +84,11 @@ class Opening:
             if not making:
                 raise
             missing = self.missing(call, directory, name, follow, resolve)
+            show(supervisor, call, missing.directory, missing.name)
             return self.create(call, missing.directory, missing.name, flags, mode)
         if not isinstance(place, Dentry):
             return open_file(supervisor, call, place, flags) if place else CONTINUE
+        show(supervisor, call, place)
         if temporary:
             return self.temporary(call, place, flags, mode)
         self.check(place, flags)

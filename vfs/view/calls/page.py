@@ -21,11 +21,8 @@ from vfs.view.supervisor import SUBJECTS, Supervisor
 
 MACHINES = (X86_64, ARM64)
 
-VARYING = dict.fromkeys(
-    ("getuid", "geteuid", "getgid", "getegid"), "answered for mount(8) and umount(8), unless umview runs as root; else native"
-)
-VARYING["rt_sigreturn"] = "x86_64: what a signal ended before it was received begins again (`signals.py`); arm64: native"
-"""Calls whose rule depends on who runs umview, or on the machine."""
+VARYING = {"rt_sigreturn": "x86_64: what a signal ended before it was received begins again (`signals.py`); arm64: native"}
+"""Calls whose rule depends on the machine."""
 
 HEAD = """\
 # System calls in a view

@@ -1,4 +1,5 @@
-"""inotify watches on virtual files: set on what stands for them, where opening, reading and closing are real events."""
+"""inotify watches on what is virtual: set on what stands for it, where opening, reading and closing are real events, or on the
+mirror of a directory."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from vfs.view.calls.names import named, redirected
 from vfs.view.calls.table import CallTable
-from vfs.view.dentry import Dentry
+from vfs.view.dentry import DIRECTORY, Dentry
 from vfs.view.kernel.abi import IN_DONT_FOLLOW
 from vfs.view.kernel.notify import Call
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 def install(table: CallTable, supervisor: Supervisor) -> None:
     def watch(call: Call, dentry: Dentry) -> int:
         name = dentry.node.host_path() if dentry.real else None
+        if name is None and dentry.kind == DIRECTORY and not dentry.mount.constant:
+            name = supervisor.files.mirrors.watched(dentry)
         if name is None:
             name = b"/proc/%d/fd/%d" % (os.getpid(), supervisor.files.placeholder(dentry).holder)
         arguments = list(call.args)

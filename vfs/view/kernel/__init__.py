@@ -12,7 +12,8 @@ In the order of reading:
 - notify: one trapped call and its answers; trace: holding its thread to make it do more than that
 - loop: receive, ask a handler, answer
 - interrupted: signals in the middle of it
-- start: the processes of a view, which are front, guardian and command (with signals, descriptors, reports)
+- start: the processes of a view, which are front, guardian and command (with signals, descriptors, reports, passing)
+- lending, refusals: what changes in a container
 
 Known limits.  On arm64, a signal that comes before a trapped call has been received interrupts it where the handler lacks
 SA_RESTART (interrupted.py).  A process under strace or gdb can't be held. 32-bit programs get ENOSYS for all calls.

@@ -4,10 +4,10 @@ import errno
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NoReturn
 
-from vfs.view.kernel import abi, libc, reports
+from vfs.view.kernel import abi, libc, passing, reports
 from vfs.view.kernel.filter import install
 from vfs.view.kernel.machine import Machine
 from vfs.view.kernel.reports import Kind
@@ -27,6 +27,7 @@ class Command:
     group: int  # process group
     name: str  # before messages
     prepare: Callable[[], None] | None
+    cookie: int = field(default=0, kw_only=True)  # lets a call pass the filter
 
     def become(self, report_pipe: int, go_pipe: int) -> NoReturn:
         """Never returns.  The supervisor says go when it listens."""
@@ -51,6 +52,7 @@ class Command:
             self.prepare()
         try:
             listener = install(self.program, self.machine)
+            passing.send(go_pipe, listener, self.cookie)
         except OSError as error:
             reports.send(report_pipe, Kind.REFUSED, error.errno or errno.EIO)
             os._exit(1)

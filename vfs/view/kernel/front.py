@@ -35,6 +35,8 @@ class Front:
         self._guardian = self._guardian_fd = 0
         self._command = self._command_fd = 0
         self._command_ended = False
+        self.status: int | None = None
+        """The command's wait status."""
         self._early: list[int] = []  # signals that came before the command's process did
         self._look_at: float | None = None  # when to look whether the command was continued as well
         self._poll = select.poll()
@@ -77,6 +79,7 @@ class Front:
         elif report.kind == Kind.ENDED:
             self._command = 0
             self._command_ended = True
+            self.status = report.value
 
     def _signal(self, received: Received) -> None:
         number = received.number

@@ -18,8 +18,9 @@ from vfs.view.kernel.signals import SignalReader
 
 
 class Guardian:
-    def __init__(self, supervisor: int, front: int, pipes: tuple[int, ...]) -> None:
-        """Pids of the two others, our parents; pipes for reports."""
+    def __init__(self, supervisor: int, front: int, pipes: tuple[int, ...], cleanup: Callable[[], None] | None = None) -> None:
+        """Pids of the two others, our parents; pipes for reports; see start.launch."""
+        self._cleanup = cleanup
         self._masters = (supervisor, front)
         self._supervisor = processes.open_pidfd(supervisor)
         self._front = processes.open_pidfd(front)
@@ -49,6 +50,8 @@ class Guardian:
                 for received in self._signals.read():
                     if received.number == signal.SIGTERM and received.sender in self._masters:
                         self._end()
+        if self._cleanup and all(ended(fd) for fd in (self._supervisor, self._front)):
+            self._cleanup()
         os._exit(0)
 
     def _report(self, kind: Kind, value: int) -> None:
@@ -84,3 +87,9 @@ class Guardian:
             self._report(Kind.ENDED, status)
             processes.send_signal(self._front, signal.SIGCONT)
             self._command = 0
+
+
+def ended(pidfd: int) -> bool:
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(0))

@@ -9,7 +9,6 @@ import errno
 import fcntl
 import sys
 import threading
-import traceback
 from collections.abc import Callable, Mapping
 
 from vfs.view.kernel.abi import (
@@ -19,7 +18,7 @@ from vfs.view.kernel.abi import (
 )
 from vfs.view.kernel.machine import current, every_name
 from vfs.view.kernel.memory import Unreadable
-from vfs.view.kernel.notify import ANSWER, ARGUMENTS, BLANK, CONTINUE, DONE, HEAD, Call, Listener
+from vfs.view.kernel.notify import ANSWER, ARGUMENTS, BLANK, CONTINUE, DONE, HEAD, Answered, Call, Listener
 
 Handler = Callable[[Call], int]
 """A result >= 0, -errno, CONTINUE or DONE.  It may raise OSError."""
@@ -48,6 +47,8 @@ def table(handlers: Mapping[str, Handler]) -> list[Handler]:
 def report(call: Call, error: Exception) -> None:
     """A handler's mistake: its traceback on standard error."""
     print(f"umview: {call.name} of process {call.tid}:", file=sys.stderr)
+    import traceback
+
     traceback.print_exception(error)
 
 
@@ -61,6 +62,8 @@ def complete(call: Call, handler: Handler, on_error: Callable[[Call, Exception],
         result = handler(call)
         if result == DONE:
             return
+    except Answered:
+        return
     except OSError as error:
         result = -(error.errno or errno.EIO)
     except Unreadable:
@@ -120,6 +123,8 @@ def serve(
             pack(answer, 0, call.id, 0, -(error.errno or errno.EIO), 0)
         except Unreadable:
             pack(answer, 0, call.id, 0, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE)
+        except Answered:
+            continue
         except Postponed:
             postpone(call.copy())
             continue

@@ -19,6 +19,7 @@ from vfs.view.kernel.machine import current
 from vfs.view.kernel.processes import Processes
 
 if TYPE_CHECKING:
+    from vfs.view.kernel.lending import Lender
     from vfs.view.kernel.trace import Stopped
 
 # What a handler may return besides a result (>= 0) and -errno.
@@ -43,6 +44,10 @@ class Gone(Exception):
     """No task uses the filter any more."""
 
 
+class Answered(BaseException):
+    """Raised where a handler may not go on: its call has been answered in the middle of it."""
+
+
 class Listener:
     """The supervisor's end of a filter.  All of it may be called from any thread."""
 
@@ -50,6 +55,7 @@ class Listener:
         self.fd = fd
         self.cookie = cookie  # lets injected calls pass the filter
         self.processes = processes or Processes()
+        self.lender: Lender | None = None  # where pidfd_getfd is forbidden
         # The woken side runs on the waker's CPU at once: half the price of a notification.  Linux 6.6.
         with contextlib.suppress(OSError):
             fcntl.ioctl(fd, abi.SECCOMP_IOCTL_NOTIF_SET_FLAGS, abi.SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP)
@@ -205,7 +211,10 @@ class Call:
         return DONE if answer else installed
 
     def get_fd(self, number: int) -> int:
-        """A duplicate of the thread's descriptor, for the caller to close.  EBADF."""
+        """A duplicate of the thread's descriptor, for the caller to close.  EBADF; Answered."""
+        lender = self.listener.lender
+        if lender:
+            return lender.get(self, structs.signed(number))
         return self.listener.processes.get_fd(self.tid, structs.signed(number))
 
     def passed(self) -> Iterator[int]:

@@ -22,13 +22,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
-from vfs.view.kernel import abi, descriptors, libc, memory, reports, signals
+from vfs.view.kernel import abi, descriptors, libc, memory, passing, reports, signals
 from vfs.view.kernel.command import Command
 from vfs.view.kernel.filter import Filter
 from vfs.view.kernel.front import Front
 from vfs.view.kernel.guardian import Guardian
+from vfs.view.kernel.lending import Lender
 from vfs.view.kernel.notify import Listener
-from vfs.view.kernel.processes import Processes
 from vfs.view.kernel.reports import Kind
 from vfs.view.kernel.signals import Inherited
 
@@ -40,7 +40,7 @@ _REFUSALS = {
     errno.EACCES: "a seccomp filter may not be installed here (a container's rules?)",
 }
 _NO_ACCESS = (
-    "the system calls that a view reads its processes with (pidfd_getfd, process_vm_readv) are forbidden here"
+    "the system calls that a view reads its processes with (process_vm_readv) are forbidden here"
     " (a container's rules? kernel.yama.ptrace_scope above 1?)"
 )
 
@@ -89,8 +89,8 @@ def launch(
 
     There must be no other threads yet.  CannotStart, with a sentence.  A command that can't be executed shows in the
     exit status: 127 not found, 126 not executable.
-    `prepare` runs in the command's process, before the filter.  `cleanup` runs in the front when the supervisor was
-    killed, after all processes have ended: for what the supervisor leaves on disk.
+    `prepare` runs in the command's process, before the filter.  `cleanup` runs when the supervisor was killed,
+    after all processes have ended, in the front or in the guardian: for what the supervisor leaves on disk.
     """
     if not argv:
         raise ValueError("no command")
@@ -104,6 +104,7 @@ def launch(
         argv=[os.fsencode(argument) for argument in argv],
         environment={os.fsencode(k): os.fsencode(v) for k, v in (os.environ if environment is None else environment).items()},
         program=program,
+        cookie=filter.cookie,
         machine=filter.machine,
         inherited=inherited,
         group=os.getpgrp(),
@@ -117,17 +118,17 @@ def launch(
         _close(to_front[1], *from_guardian)
         _stand_in_front(supervisor, to_front[0], name, cleanup)
     os.setpgid(0, 0)
-    go = os.pipe()
+    go = passing.pair()
     guardian = os.fork()
     if not guardian:
         _close(to_front[0], from_guardian[0], go[1])
-        _guard(command, front, (from_guardian[1], to_front[1]), go[0])
+        _guard(command, front, (from_guardian[1], to_front[1]), go[0], cleanup)
     _close(*to_front, from_guardian[1], go[0])
     signals.survive(guardian)
     inherited.unblock()
     libc.prctl(abi.PR_SET_NAME, b"umview:view")
     try:
-        child, listener = _fetch_listener(from_guardian[0], filter)
+        child, listener = _fetch_listener(from_guardian[0], go[1], filter)
         os.write(go[1], b"g")
     except CannotStart:
         _close(go[1], from_guardian[0])
@@ -155,7 +156,7 @@ def _stand_in_front(supervisor: int, pipe: int, name: str, cleanup: Callable[[],
         os._exit(1)
 
 
-def _guard(command: Command, front: int, pipes: tuple[int, ...], go: int) -> NoReturn:
+def _guard(command: Command, front: int, pipes: tuple[int, ...], go: int, cleanup: Callable[[], None] | None) -> NoReturn:
     """In the guardian's process."""
 
     def start() -> int:
@@ -165,19 +166,16 @@ def _guard(command: Command, front: int, pipes: tuple[int, ...], go: int) -> NoR
         return pid
 
     try:
-        Guardian(os.getppid(), front, pipes).run(start)
+        Guardian(os.getppid(), front, pipes, cleanup).run(start)
     except BaseException as error:
         os.write(2, f"{command.name}: the guardian failed: {error!r}\n".encode())
     finally:
         os._exit(1)
 
 
-def _fetch_listener(pipe: int, filter: Filter) -> tuple[int, Listener]:
-    """The command's pid and our descriptor of its listener.
-
-    It is fetched with pidfd_getfd, not sent: sendmsg may be trapped, and nobody listens yet.
-    """
-    child = number = -1
+def _fetch_listener(pipe: int, socket: int, filter: Filter) -> tuple[int, Listener]:
+    """The command's pid and our descriptor of its listener."""
+    child, number = -1, -1
     while number < 0 or child < 0:
         report = reports.receive(pipe)
         if report is None:
@@ -189,14 +187,17 @@ def _fetch_listener(pipe: int, filter: Filter) -> tuple[int, Listener]:
             child = report.value
         elif report.kind == Kind.LISTENER:
             number = report.value
-    table = Processes()
     try:
-        fd = table.get_fd(child, number)
+        listener = Listener(passing.arrived(socket), filter.cookie)
         memory.demand_access(child)
     except (OSError, memory.Unreadable) as error:
         reason = _NO_ACCESS if isinstance(error, PermissionError | memory.Unreadable) else str(error)
         raise CannotStart(f"no view is possible: {reason}") from None
-    return child, Listener(fd, filter.cookie, table)
+    try:
+        os.close(listener.processes.get_fd(child, number))
+    except OSError:
+        listener.lender = Lender()
+    return child, listener
 
 
 def _raise_limit() -> None:
