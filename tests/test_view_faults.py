@@ -163,13 +163,10 @@ print(f"done {kind}")
 def tasks_are_disturbed(place: Place, seed: int, rounds: int, fatal: bool) -> None:
     """While workers work, tasks of the tree are stopped and continued, and with *fatal* killed, one at a time."""
     chance = random.Random(seed)
-    script = f'for i in 0 1 2 3 4 5 6 7; do "$0" -S -c "$2" "$1" $i {rounds} & done; wait; echo end'
+    script = f'echo ready; for i in 0 1 2 3 4 5 6 7; do "$0" -S -c "$2" "$1" $i {rounds} & done; wait; echo end'
     with place.started("bash", "-c", script, sys.executable, str(place.mountpoint), WORK) as process:
-        assert process.stdout is not None
-        guardian = 0
-        while not guardian:
-            below = processes.children(process.pid)
-            guardian = (processes.children(below[0]) if below else [0])[0] if below and processes.children(below[0]) else 0
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        guardian = processes.children(processes.children(process.pid)[0])[0]
         killed = 0
         end = time.monotonic() + 10 * PATIENCE
         while process.poll() is None and time.monotonic() < end:

@@ -6,11 +6,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.command import open_to_all, unprivileged
+from tests.command import unprivileged
 
 UMVIEW = Path(sys.executable).parent / "umview"
 
@@ -33,9 +35,14 @@ for name in sys.argv[1:]:
 
 
 @pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("ioctls")
-    open_to_all(place)
+def image() -> Iterator[Path]:
+    """In a directory that other users reach, whatever other runs of pytest do to theirs."""
+    with tempfile.TemporaryDirectory(prefix="view-") as place:
+        Path(place).chmod(0o755)
+        yield make(Path(place))
+
+
+def make(place: Path) -> Path:
     tree, image = place / "tree", place / "img"
     (tree / "directory").mkdir(parents=True)
     (tree / "file").write_bytes(b"x" * 5000)

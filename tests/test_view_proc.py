@@ -6,12 +6,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.command import open_to_all, unprivileged
+from tests.command import unprivileged
 from tests.view_compare import UMVIEW, VIEW, Comparison
 from tests.view_tree import can_mount
 
@@ -55,10 +56,10 @@ cp $(command -v bash) b; cat > s <<< 'readlink /proc/self/exe; readlink -f /proc
 
 
 @pytest.fixture(scope="module")
-def comparison(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Comparison]:
-    made = Comparison(Path(tmp_path_factory.mktemp("proc")))
-    open_to_all(made.directory)
-    yield made
+def comparison() -> Iterator[Comparison]:
+    """In a directory that other users reach, whatever other runs of pytest do to theirs."""
+    with tempfile.TemporaryDirectory(prefix="view-") as place:
+        yield Comparison(Path(place))
 
 
 @pytest.mark.parametrize("user", ["root", "nobody"])
@@ -105,3 +106,31 @@ def test_outside_the_view_the_host_is_told(comparison: Comparison) -> None:
         capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert done.stdout == "0\n1\n"
+
+
+PATH = f"{UMVIEW.parent}:/usr/bin:/bin:/usr/sbin:/sbin"
+NESTED = r"""
+mount -t umfuseramfs none $1/a; cat /proc/self/personality; grep -c "$1/a" /proc/$PPID/mounts
+umview bash -c 'mount -t umfuseramfs none $0/b; grep -c " $0/[ab] " /proc/self/mounts /proc/'$$'/mounts /proc/'$$'/task/'$$'/mountinfo | sed "s/.*://"; cat /proc/self/personality /proc/'$$'/personality; setarch -R cat /proc/self/personality' $1
+grep -c " $1/[ab] " /proc/self/mounts; um_fsalias mine umfuseramfs; um_add_service umfuse 2>/dev/null; grep -c -e mine -e umfuse /proc/filesystems
+umount $1/a; um_del_service umfuse; mount -t umfuseramfs none $1/a 2>/dev/null; grep -c -e mine -e umfuse /proc/filesystems
+viewsu -c 'grep -e ^Uid -e ^CapEff /proc/self/status; cat /proc/self/personality'
+"""
+
+
+def test_views_inside_views() -> None:
+    """Each process's tables are those of its own view; what carries its context does not show."""
+    with tempfile.TemporaryDirectory(prefix="view-") as place:
+        Path(place).chmod(0o755)
+        for name in "ab":
+            (Path(place) / name).mkdir()
+        command = [*unprivileged(), UMVIEW, "bash", "-c", NESTED, "script", place]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd="/", env={**os.environ, "PATH": PATH})
+    lines = done.stdout.splitlines()
+    assert lines[:2] == ["00000000", "0"]
+    assert lines[2:5] == ["2", "1", "1"]
+    assert lines[5:8] == ["00000000", "00000000", "00040000"]
+    assert lines[8] == "1"
+    assert int(lines[9]) >= 3
+    assert lines[10] == "0"
+    assert [line.split() for line in lines[11:]] == [["Uid:", *["0"] * 4], ["CapEff:", f"{(1 << 41) - 1:016x}"], ["00000000"]]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.command import PROJECT, open_to_all, unprivileged
+from tests.command import PROJECT, unprivileged
 
 UMVIEW = Path(sys.executable).parent / "umview"
 SCRIPT = 'mount -t umfuseext2 -o ro "$1" "$2" && "$3" -B "$4" "$2" big'
@@ -20,7 +22,6 @@ quotactl directory ENOTBLK
 quotactl none ENOENT
 quotactl_fd - ENOSYS
 uselib - ENOSYS
-getdents - ENOSYS
 io_uring_setup - ENOSYS
 io_setup - ENOSYS
 landlock_add_rule virtual 0
@@ -67,9 +68,14 @@ bpf pin EPERM
 
 
 @pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("refused")
-    open_to_all(place)
+def image() -> Iterator[Path]:
+    """In a directory that other users reach, whatever other runs of pytest do to theirs."""
+    with tempfile.TemporaryDirectory(prefix="view-") as place:
+        Path(place).chmod(0o755)
+        yield make(Path(place))
+
+
+def make(place: Path) -> Path:
     tree, image = place / "tree", place / "img"
     (tree / "docs").mkdir(parents=True)
     (tree / "README").write_text("text\n")

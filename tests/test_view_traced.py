@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.command import open_to_all, unprivileged
+from tests.command import unprivileged
 from tests.view_compare import KERNEL, VIEW, Comparison
 from tests.view_tree import can_mount
 
@@ -26,10 +28,10 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def comparison(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Comparison]:
-    made = Comparison(Path(tmp_path_factory.mktemp("traced")))
-    open_to_all(made.directory)
-    yield made
+def comparison() -> Iterator[Comparison]:
+    """In a directory that other users reach, whatever other runs of pytest do to theirs."""
+    with tempfile.TemporaryDirectory(prefix="view-") as place:
+        yield Comparison(Path(place))
 
 
 @pytest.mark.parametrize(
@@ -51,6 +53,29 @@ def test_a_view_of_an_ordinary_user(comparison: Comparison) -> None:
 
 def test_a_shell(comparison: Comparison) -> None:
     comparison.check(f"mnt img m; strace -f -o /dev/null bash -c 'W=$PWD; {SHELL}' 2>&1")
+
+
+def test_programs_of_the_host_by_way_of_a_mount(comparison: Comparison) -> None:
+    """A directory of the host shown elsewhere, executed with fork and with vfork; and a link out of the mount."""
+    program = "import os, subprocess, sys\nfor vfork in (0, 1):\n subprocess._USE_VFORK = bool(vfork)\n for p in sys.argv[1:]: subprocess.run([p, 'hello', 'world'])"
+    comparison.check(
+        f"""mkdir d; cp $(command -v echo) d/echo; printf '#!/bin/sh\necho $0 $*; cat /proc/$$/comm\n' > d/script; chmod +x d/script
+        ${{HOSTFS:-mount --bind}} $PWD/d $PWD/m; mkdir o; mount -t ${{RAM:-tmpfs}} none o; ln -s $PWD/d/echo o/echo; ln -s $PWD/d/script o/script
+        for i in 1 2 3; do strace -f -o /dev/null {sys.executable} -c "{program}" m/echo ./m/script o/echo $PWD/o/script; done; cd m; strace -f -o /dev/null bash -c './echo 1; ./script 2; ../o/script 3; ../o/echo 4'""",
+        ["env", "RAM=umfuseramfs", "HOSTFS=mount -t umfusehostfs", *VIEW],
+    )
+
+
+def test_without_access_times(comparison: Comparison, tmp_path: Path) -> None:
+    """Nothing tells that a link was followed."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "noatime", "none", tmp_path], check=True, timeout=30)
+    try:
+        tmp_path.chmod(0o1777)
+        comparison.check(
+            f"mnt img m; strace -f -o /dev/null bash -c 'W=$PWD; {SHELL}' 2>&1", ["env", f"TMPDIR={tmp_path}", *VIEW]
+        )
+    finally:
+        subprocess.run(["umount", tmp_path], check=True, timeout=30)
 
 
 def test_what_strace_tells(comparison: Comparison) -> None:

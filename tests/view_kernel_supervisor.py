@@ -133,7 +133,7 @@ class Supervisor:
     def cleanup(self):
         """When the supervisor was killed."""
         if "CLEANED" in os.environ:
-            os.mkdir(os.environ["CLEANED"])
+            os.makedirs(os.environ["CLEANED"], exist_ok=True)
 
     def sendmsg(self, call):
         passed = list(call.passed())

@@ -40,7 +40,6 @@ for name, path in (("file", FILE), ("directory", DIRECTORY), ("none", NONE)):
 show("quotactl_fd", file, 0x80000700, 0, 0)
 show("uselib", FILE)
 show("open_by_handle_at", directory, struct.pack("<Ii8s", 8, 1, b"12345678"), 0)
-show("getdents", directory, bytes(100), 100)
 show("io_uring_setup", 1, bytes(200))
 show("io_setup", 1, bytes(8))
 

@@ -22,6 +22,7 @@ from vfs.view.kernel import libc
 from vfs.view.kernel.loop import Handler, let_through
 from vfs.view.kernel.notify import Call
 from vfs.view.kernel.processes import parent_of
+from vfs.view.kernel.refusals import personalities_are_refused
 from vfs.view.kernel.trace import Stopped
 
 if TYPE_CHECKING:
@@ -139,6 +140,8 @@ class Contexts:
         found = self.interned.get((view, credentials))
         if found is not None:
             return found
+        if personalities_are_refused(encode(1)):
+            fail(errno.EPERM, "personality(2) is limited here (a container's rules): there is one view, with one identity")
         if not self.free:
             self.sweep()
         if not self.free:

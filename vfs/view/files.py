@@ -116,6 +116,12 @@ class OpenFiles:
         match = self.pattern.fullmatch(text)
         return self.by_number.get(int(match[1] or match[2])) if match else None
 
+    def memfd_of(self, descriptor: int) -> bytes | None:
+        """The name of one of our memfds, `None` for other files."""
+        text = os.readlink(b"/proc/self/fd/%d" % descriptor)
+        start, end = b"/memfd:", b" (deleted)"
+        return text[len(start) : -len(end)] if text.startswith(start + self.name) else None
+
     def of_descriptor(self, tid: int, number: int) -> Placeholder | None:
         """The placeholder at a task's descriptor *number*, `None` when there is none (or no such descriptor). ESTALE: one that is
         known no more, of a mount that is gone; the kernel would read zeros from it."""

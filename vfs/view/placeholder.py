@@ -115,9 +115,9 @@ class Placeholder:
         else:
             self.note()
 
-    def note(self) -> None:
-        """The memfd and the module agree now."""
-        found = os.fstat(self.holder)
+    def note(self, found: os.stat_result | None = None) -> None:
+        """The memfd, as it is now or was when it was *found*, and the module agree."""
+        found = found or os.fstat(self.holder)
         self.known = found.st_size, found.st_mtime_ns
         self.size = found.st_size
 

@@ -44,6 +44,8 @@ class WriteBack:
         self.say: Callable[[str], None] = lambda line: None
         self.begun: Callable[[], None] = lambda: None
         """Called when there is a file where there was none."""
+        self.in_loop: Callable[[], bool] = lambda: False
+        """Whether we are asked in the loop, which may not wait for a slow file system (`vfs.view.workers`)."""
 
     def add(self, placeholder: Placeholder) -> None:
         placeholder.written = True
@@ -54,10 +56,14 @@ class WriteBack:
     def look(self, most: int = LOOKED_AT) -> None:
         """Write back the oldest files, if nobody writes them any more."""
         for placeholder in list(itertools.islice(self.files.values(), most)):
-            if placeholder.is_open_for_writing():
+            if placeholder.is_open_for_writing() or self.not_here(placeholder):
                 self.files.move_to_end(placeholder.number)
             else:
                 self.settle(placeholder)
+
+    def not_here(self, placeholder: Placeholder) -> bool:
+        """Whether it is to be written back by the worker: who comes by in the loop has other business."""
+        return placeholder.dentry.node.filesystem.blocking and self.in_loop()
 
     def flush(self, superblock: Superblock | None = None) -> None:
         """Write back all, of one file system; those still open for writing stay here."""
@@ -99,7 +105,9 @@ class WriteBack:
         placeholder.error, placeholder.unstored = 0, False
         if changed and not stamped:
             placeholder.dress(placeholder.holder)  # a mapping was written: the module's time is the time
-        placeholder.note()
+            placeholder.note()
+        else:
+            placeholder.note(found)  # what was written while we copied is not yet stored
 
 
 class Flusher:
@@ -109,6 +117,7 @@ class Flusher:
         self.written, self.workers = written, workers
         self.running = False
         written.begun = self.begin
+        written.in_loop = lambda: workers.in_loop
 
     def begin(self) -> None:
         """The turn is held."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from vfs.api import fail
@@ -26,11 +27,15 @@ if TYPE_CHECKING:
 DOT, DOT_DOT, FIRST = 0, 1, 2
 LARGEST_READ = 1 << 20
 
+Pack = Callable[[int, int, int, bytes], bytes]
+"""Makes a record of an inode number, the position after it, a type (DT_*) and a name."""
+
 
 def install(table: CallTable, supervisor: Supervisor) -> None:
     calls = Directories(supervisor)
     # Any number: a directory may have been dup2'ed to a low one.
-    table.always(calls.getdents64, "getdents64")
+    table.always(lambda call: calls.getdents(call, structs.pack_dirent64), "getdents64")
+    table.always(lambda call: calls.getdents(call, structs.pack_dirent), "getdents")
     table.always(named(supervisor, calls.chdir), "chdir")
     table.always(calls.getcwd, "getcwd")
     table.always(calls.chroot, "chroot")
@@ -41,7 +46,7 @@ class Directories:
     def __init__(self, supervisor: Supervisor) -> None:
         self.supervisor = supervisor
 
-    def getdents64(self, call: Call) -> int:
+    def getdents(self, call: Call, pack: Pack) -> int:
         number = signed(call.args[0])
         files = self.supervisor.files
         if number < READY and not files.low_directories:
@@ -55,14 +60,14 @@ class Directories:
         descriptor = call.get_fd(number)
         try:
             position = os.lseek(descriptor, 0, os.SEEK_CUR)
-            text, after = self.records(placeholder, position, min(call.args[2], LARGEST_READ))
+            text, after = self.records(placeholder, position, min(call.args[2] & 0xFFFFFFFF, LARGEST_READ), pack)
             call.write(call.args[1], text)
             os.lseek(descriptor, after, os.SEEK_SET)
             return len(text)
         finally:
             os.close(descriptor)
 
-    def records(self, placeholder: Placeholder, position: int, room: int) -> tuple[bytes, int]:
+    def records(self, placeholder: Placeholder, position: int, room: int, pack: Pack) -> tuple[bytes, int]:
         """Directory records from *position* that fit into *room* bytes, and the position after them. EINVAL: not even one."""
         dentry = placeholder.dentry
         if dentry.removed:
@@ -72,7 +77,6 @@ class Directories:
             cookies = placeholder.cookies = Cookies()
         parts: list[bytes] = []
         used = 0
-        pack = structs.pack_dirent64
         if position <= DOT_DOT:
             above = self.supervisor.view.names.above(dentry)
             ino_above = above.node.ino if isinstance(above, Dentry) else os.lstat(above).st_ino

@@ -55,15 +55,36 @@ class Request(NamedTuple):
 
 def install(table: CallTable, supervisor: Supervisor) -> None:
     calls = Execute(supervisor)
-    table.always(lambda call: calls.execute(call, AT_FDCWD, call.args[0], call.args[1], call.args[2], 0), "execve")
-    table.always(
-        lambda call: calls.execute(call, signed(call.args[0]), call.args[1], call.args[2], call.args[3], call.args[4]), "execveat"
-    )
+    table.always(calls.execve, "execve")
+    table.always(calls.execveat, "execveat")
 
 
 class Execute:
     def __init__(self, supervisor: Supervisor) -> None:
         self.supervisor = supervisor
+
+    def execve(self, call: Call) -> int:
+        name, argv, envp = call.args[:3]
+        result = self.execute(call, AT_FDCWD, name, argv, envp, 0)
+        return self.natively(call, AT_FDCWD, name, 0) if result == CONTINUE else result
+
+    def execveat(self, call: Call) -> int:
+        dirfd, (name, argv, envp, flags) = signed(call.args[0]), call.args[1:5]
+        result = self.execute(call, dirfd, name, argv, envp, flags)
+        return self.natively(call, dirfd, name, flags) if result == CONTINUE else result
+
+    def natively(self, call: Call, dirfd: int, name_address: int, flags: int) -> int:
+        """The kernel executes the call as it is; virtual credentials may change with it."""
+        identity = self.supervisor.identity
+        if not identity.changes_at_exec():
+            return CONTINUE
+        if not (flags & AT_EMPTY_PATH and is_empty(call, name_address)):
+            path = self.host_path(call, dirfd, read_string(call.tid, name_address))
+            if path is None or not os.access(path, os.X_OK) or is_traced(call.tid):
+                return CONTINUE  # it will fail; or it cannot be helped
+        with call.stop() as stopped:
+            identity.executed(call, stopped, None)
+            return stopped.again(call.nr, (*call.args[:5], call.listener.cookie))
 
     def execute(self, call: Call, dirfd: int, name_address: int, argv: int, envp: int, flags: int) -> int:
         supervisor = self.supervisor
@@ -92,7 +113,7 @@ class Execute:
             show(supervisor, call, place)
             supervisor.files.demand_stored(place)
         words, virtual, last = self.interpreters(call, place, self.script_name(call, request))
-        if len(words) > 1 and (virtual or isinstance(place, Dentry)):
+        if len(words) > 1 and (virtual or crossed or isinstance(place, Dentry)):
             return self.script(call, request, words, last)
         if isinstance(place, Dentry):
             return self.program(call, request, place)
@@ -118,13 +139,15 @@ class Execute:
         """Execute a virtual ELF file (or whatever else the kernel knows) from a memfd."""
         name = basename(request.name) or dentry.name or b"program"
         if is_traced(call.tid):
-            return self.supervisor.traced.execute(call, request, self.program_path(call, dentry, name), name)
+            self.demand_executable(dentry)
+            return self.supervisor.traced.execute(call, request, self.program_descriptor(call, dentry), name)
         directory = self.directory(call, dentry, name)
         with call.stop() as stopped:
             if request.name:
                 address = request.name_address + len(request.name.rstrip(b"/")) - len(name)
             else:
                 address, _ = stopped.scratch(lambda _: name + b"\0")
+            self.supervisor.identity.executed(call, stopped, dentry)
             return self.become(stopped, directory, address, request.argv, request.envp, 0)
 
     def directory(self, call: Call, place: Place, name: bytes) -> int:
@@ -135,20 +158,18 @@ class Execute:
         finally:
             os.close(directory)
 
-    def program_path(self, call: Call, place: Place, name: bytes) -> bytes:
-        """The path of such a directory."""
-        target = self.target(call, place)
-        os.close(self.supervisor.files.scratch.program_directory(target, name))
-        return self.supervisor.files.scratch.programs[target]
-
     def target(self, call: Call, place: Place) -> bytes:
         """The path by which the task reaches a program."""
         if isinstance(place, bytes):
             os.stat(place)  # what is missing is told before the task gets anything that it would keep
             return place
-        if self.head(place)[:4] != ELF and not other_formats():
-            fail(errno.ENOEXEC)
+        self.demand_executable(place)
         return b"/proc/thread-self/fd/%d" % self.program_descriptor(call, place)
+
+    def demand_executable(self, dentry: Dentry) -> None:
+        """ENOEXEC, before the task gets anything that it would keep."""
+        if self.head(dentry)[:4] != ELF and not other_formats():
+            fail(errno.ENOEXEC)
 
     def lend(self, call: Call, descriptor: int) -> int:
         """Give the task our *descriptor* until it executes; its number there."""
@@ -238,8 +259,9 @@ class Execute:
         if is_traced(call.tid):
             path = words[0]  # virtual: by another exec, which is trapped
             if isinstance(interpreter, bytes):
-                path = self.program_path(call, interpreter, strings[-1]) + b"/" + strings[-1]
-            return self.supervisor.traced.interpret(call, request, path, words)
+                os.stat(interpreter)
+                path = self.supervisor.traced.directory(interpreter, strings[-1]) + b"/" + strings[-1]
+            return self.supervisor.traced.by_trampoline(call, request, path, strings[-1], words)
         directory = self.directory(call, interpreter, strings[-1])
 
         def page(address: int) -> bytes:
@@ -254,6 +276,7 @@ class Execute:
         with call.stop() as stopped:
             argv, _ = stopped.scratch(page)  # gone with the old image; after vfork the page stays in the parent
             name = struct.unpack("=Q", call.read(argv + 8 * (len(words) + len(old)), 8))[0]
+            self.supervisor.identity.executed(call, stopped, interpreter if isinstance(interpreter, Dentry) else None)
             return self.become(stopped, directory, name, argv, request.envp, 0)
 
     def script_name(self, call: Call, request: Request) -> bytes:
@@ -269,10 +292,11 @@ class Execute:
     def on_host(self, call: Call, request: Request, path: bytes) -> int:
         """A name that leads out of a mount: execute the host's path."""
         if is_traced(call.tid):
-            directory, _, name = path.rpartition(b"/")
-            return self.supervisor.traced.execute(call, request, directory or b"/", name)
+            os.stat(path)
+            return self.supervisor.traced.by_link(call, request, path, basename(path))
         with call.stop() as stopped:
             address, _ = stopped.scratch(lambda _: path + b"\0")
+            self.supervisor.identity.executed(call, stopped, None)
             return self.become(stopped, AT_FDCWD, address, request.argv, request.envp, 0)
 
 

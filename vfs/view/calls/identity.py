@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import struct
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,9 +21,11 @@ from vfs.view import control, credentials
 from vfs.view.calls.table import CallTable
 from vfs.view.contexts import BITS, QUERY
 from vfs.view.credentials import SAME, Credentials
+from vfs.view.dentry import Dentry
 from vfs.view.kernel.filter import NOTIFY, Among, Rule, When
 from vfs.view.kernel.notify import CONTINUE, Call
 from vfs.view.kernel.structs import signed
+from vfs.view.kernel.trace import Stopped
 
 if TYPE_CHECKING:
     from vfs.view.supervisor import Supervisor
@@ -41,7 +44,7 @@ NEWEST = 0x20080522
 
 
 def install(table: CallTable, supervisor: Supervisor) -> None:
-    calls = Identity(supervisor)
+    calls = supervisor.identity
     told = calls.told
     table.always(told(lambda c: c.uid.real), "getuid")
     table.always(told(lambda c: c.uid.effective), "geteuid")
@@ -78,9 +81,45 @@ def demand_ids(ids: list[int]) -> list[int]:
     return ids
 
 
+def real_credentials(tid: int) -> Credentials:
+    """The host's, of a task (proc_pid_status(5))."""
+    found = {}
+    with open(b"/proc/%d/status" % tid, "rb") as lines:
+        for line in lines:
+            name, _, words = line.partition(b":")
+            found[name] = words.split()
+    uid, gid = (credentials.Ids(*map(int, found[name])) for name in (b"Uid", b"Gid"))
+    sets = [int(found[name][0], 16) for name in (b"CapPrm", b"CapEff", b"CapInh", b"CapBnd", b"CapAmb")]
+    return Credentials(uid, gid, tuple(map(int, found[b"Groups"])), *sets)
+
+
 class Identity:
     def __init__(self, supervisor: Supervisor) -> None:
         self.supervisor = supervisor
+
+    # ---------------------------------------------------------------- exec
+
+    def changes_at_exec(self) -> bool:
+        """Whether the caller's virtual credentials are others after an execve of any program."""
+        found = self.supervisor.context.credentials
+        return found is not None and found.after_exec() != found
+
+    def executed(self, call: Call, stopped: Stopped, program: Dentry | None) -> None:
+        """The stopped task is about to execute; *program* is virtual, or `None`: one of the host's. Its credentials change as
+        execve(2) says: set-user-ID and set-group-ID count where the mount allows them."""
+        contexts, old = self.supervisor.contexts, self.supervisor.context.credentials
+        owner = group = None
+        if program is not None and not program.mount.options.nosuid:
+            found = program.stat()
+            owner = found.uid if found.mode & stat.S_ISUID else None
+            group = found.gid if found.mode & stat.S_ISGID and found.mode & stat.S_IXGRP else None
+        if old is None:
+            if owner is None and group is None:
+                return
+            old = real_credentials(call.tid)
+        new = old.after_exec(owner, group)
+        if new != old:
+            contexts.change(call, stopped, contexts.intern(self.supervisor.view, new))
 
     # ---------------------------------------------------------------- how
 
@@ -214,11 +253,12 @@ class Identity:
             return self.become(call, old, replace(old, securebits=value))
         if option == CAP_AMBIENT:
             return self.ambient(call, old)
+        if option == CAPBSET_DROP:
+            old.demand(credentials.SETPCAP)
         if value > LAST_CAPABILITY:
             fail(errno.EINVAL)
         if option == CAPBSET_READ:
             return old.bounding >> value & 1
-        old.demand(credentials.SETPCAP)
         return self.become(call, old, replace(old, bounding=old.bounding & ~(1 << value)))
 
     def ambient(self, call: Call, old: Credentials) -> int:

@@ -47,7 +47,7 @@ NEVER = {
         open_tree move_mount fsopen fsconfig fsmount fspick mount_setattr open_tree_attr""",
     "programs fall back to /proc/self/mountinfo, which tells of the view": "statmount listmount",
     "programs fall back to the older calls": """
-        getxattrat setxattrat listxattrat removexattrat file_getattr file_setattr getdents""",
+        getxattrat setxattrat listxattrat removexattrat file_getattr file_setattr""",
     "loads a library by name past every check; no program of today knows it": "uselib",
 }
 """Refused with ENOSYS whatever they are asked: the reason, and the calls."""

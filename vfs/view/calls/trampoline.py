@@ -21,8 +21,8 @@ CODE = {
         "488b0c24"  # mov rcx, [rsp]
         "488d742408"  # lea rsi, [rsp + 8]
         "488d54ce08"  # lea rdx, [rsi + rcx * 8 + 8]
-        # all arguments but the first, and the zero behind them
-        "4883c608"  # add rsi, 8
+        # all arguments but the first, or with it, and the zero behind them
+        "4883c6{skip}"  # add rsi, 8, or 0
         "48bf{rest}"  # mov rdi, rest
         "488b06"  # 1: mov rax, [rsi]
         "488907"  # mov [rdi], rax
@@ -44,11 +44,12 @@ ROOM = 256
 
 
 def trampoline(path: bytes, words: Sequence[bytes], count: int) -> bytes:
-    """An ELF file that executes *path* with *words* in place of the first of its *count* arguments. EPERM: not on arm64."""
+    """An ELF file that executes *path* with *words* in place of the first of its *count* arguments; without *words*, with all its
+    own. EPERM: not on arm64."""
     code = CODE.get(current().name)
     if code is None:
         fail(errno.EPERM)
-    strings = BASE + HEADERS + len(code.format(rest="0" * 16, list="0" * 16, path="0" * 16)) // 2
+    strings = BASE + HEADERS + len(code.format(rest="0" * 16, list="0" * 16, path="0" * 16, skip="00")) // 2
     addresses, text = [], b""
     for word in (path + bytes(ROOM), *words):
         addresses.append(strings + len(text))
@@ -57,7 +58,8 @@ def trampoline(path: bytes, words: Sequence[bytes], count: int) -> bytes:
     table = strings + len(text)
     rest = table + 8 * len(words)
     places = {"rest": rest, "list": table, "path": addresses[0]}
-    body = bytes.fromhex(code.format(**{name: struct.pack("<Q", at).hex() for name, at in places.items()}))
+    numbers = {name: struct.pack("<Q", at).hex() for name, at in places.items()}
+    body = bytes.fromhex(code.format(**numbers, skip="08" if words else "00"))
     body += text + struct.pack(f"<{len(words)}Q", *addresses[1:])
     size = HEADERS + len(body)
     machine = {"x86_64": 62}[current().name]

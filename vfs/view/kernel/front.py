@@ -21,6 +21,7 @@ from vfs.view.kernel.signals import SI_KERNEL, Received, SignalReader
 
 _TERMINAL = (signal.SIGINT, signal.SIGQUIT)
 _GRACE = 0.05  # seconds
+_PATIENCE = 0.5
 _PASSED_ON = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
@@ -111,6 +112,8 @@ class Front:
             return
         code = os.waitstatus_to_exitcode(status)
         self._supervisor = 0
+        if code < 0:
+            self._leave_it_to_the_guardian()
         processes.kill_tree(lambda pid, status: None)
         if code < 0:
             os.write(2, f"{self._name}: the supervisor was killed (signal {-code}): all processes were ended\n".encode())
@@ -118,6 +121,14 @@ class Front:
             if self._cleanup:
                 self._cleanup()
         os._exit(code)
+
+    def _leave_it_to_the_guardian(self) -> None:
+        """It ends the tree and cleans up, also when we are killed next; we do what it has not done in a while."""
+        if self._guardian:
+            processes.send_signal(self._guardian_fd, signal.SIGCONT)
+            poll = select.poll()
+            poll.register(self._guardian_fd, select.POLLIN)
+            poll.poll(_PATIENCE * 1000)
 
 
 def _hold(pid: int) -> tuple[int, int]:

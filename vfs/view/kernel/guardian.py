@@ -16,6 +16,8 @@ from vfs.view.kernel import abi, descriptors, libc, processes, reports
 from vfs.view.kernel.reports import Kind
 from vfs.view.kernel.signals import SignalReader
 
+_MOMENT = 0.3  # seconds
+
 
 class Guardian:
     def __init__(self, supervisor: int, front: int, pipes: tuple[int, ...], cleanup: Callable[[], None] | None = None) -> None:
@@ -50,7 +52,8 @@ class Guardian:
                 for received in self._signals.read():
                     if received.number == signal.SIGTERM and received.sender in self._masters:
                         self._end()
-        if self._cleanup and all(ended(fd) for fd in (self._supervisor, self._front)):
+        # Who was killed together with the front may live for another moment.
+        if self._cleanup and ended(self._supervisor, _MOMENT if ended(self._front) else 0):
             self._cleanup()
         os._exit(0)
 
@@ -89,7 +92,8 @@ class Guardian:
             self._command = 0
 
 
-def ended(pidfd: int) -> bool:
+def ended(pidfd: int, seconds: float = 0) -> bool:
+    """Whether a process has ended, or does so in a while."""
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
-    return bool(poll.poll(0))
+    return bool(poll.poll(seconds * 1000))

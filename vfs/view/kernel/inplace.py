@@ -1,34 +1,42 @@
 """A waiting call made on other names without holding the thread, for one that strace or gdb holds already (see trace.py).
 
 What the kernel is told to continue, it reads once more. So the strings that the call's arguments point to are changed in
-place, the call goes on, and when the kernel has read them they are put back.  The other names begin with a link of ours
-that leads to their place slowly (`Aliases`): following it sets its access time, which tells that the strings have been read;
-the rest of the way takes the kernel some milliseconds, while the thread can't look at its memory.
+place, the call goes on, and when the kernel has read them they are put back.  A `Gate` tells when: something on the way of the
+other name that the thread, still in the kernel, passes.
 
-A thread beside it could: for a fraction of a millisecond it would find other bytes there, also behind a name that is
-shorter than ours.  Hence only for those that can't be served better.
+* `Lease`: opening a file that we hold a lease on waits until we let go (fcntl(2), "Leases"): for exec.
+* `Slow`: a link that leads to its place by a detour of some milliseconds.  That it is followed sets its access time.  Meanwhile
+  the thread shares a processor with us: it cannot leave the kernel unless we sleep.
+
+A thread beside it could see the other bytes for that time, also those behind a name that is shorter than ours.  Hence all this
+is only for those that can't be served better.
 """
 
 import contextlib
 import errno
+import fcntl
 import itertools
 import os
+import signal
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 
 from vfs.view.kernel import libc
 from vfs.view.kernel.abi import PATH_MAX
+from vfs.view.kernel.machine import current
 from vfs.view.kernel.notify import CONTINUE, DONE, Call
-from vfs.view.kernel.processes import stat_fields
+from vfs.view.kernel.processes import parent_of, stat_fields
 
 _PAUSE = 50e-6
-_HASTE = 1e-3  # seconds without a pause
-_PATIENCE = 2.0  # seconds until the strings are put back in any case: access times do not tell (noatime)
+_ELSEWHERE: tuple[list[bytes], ...] = ([], [b"Z"], [b"X"], [b"t"])
+_PATIENCE = 2.0  # seconds until the strings are put back in any case
 _DETOURS = 30  # links on the way to the root directory; the kernel follows 40
 _DETOUR = b"/proc/sys/" + b"fs/../" * 670 + b"../.."
 _SHORTER = b"/" + b"./" * 2040
 _KEPT = 1024
+_KCMP_VM = 1  # linux/kcmp.h
 
 
 class Aliases:
@@ -38,6 +46,8 @@ class Aliases:
         self._directory = directory
         self._links: OrderedDict[bytes, bytes] = OrderedDict()
         self._numbers = itertools.count()
+        self.tells = True
+        """Following a link sets its access time: not where the directory is mounted noatime."""
 
     def link(self, path: bytes) -> bytes:
         """The link to an absolute path.  ENAMETOOLONG."""
@@ -49,6 +59,9 @@ class Aliases:
         if not os.path.lexists(detour):
             os.chmod(self._directory, 0o711)  # whoever the thread is
             os.symlink(_DETOUR if os.path.isdir(_DETOUR) else _SHORTER, detour)
+            _forget(detour)
+            os.stat(detour)
+            self.tells = _followed(detour)
         target = (detour + b"/") * _DETOURS + path.lstrip(b"/")
         if len(target) >= PATH_MAX:
             raise OSError(errno.ENAMETOOLONG, "a name has 4096 bytes or more")
@@ -86,8 +99,88 @@ class Memory:
         os.close(self._fd)
 
 
-def proceed(call: Call, pieces: Mapping[int, bytes], link: bytes) -> int:
-    """Let the kernel make the call with these bytes at these addresses; one of them names `link` or something below it.
+class Gate:
+    """What a thread passes when it has read its strings."""
+
+    def passed(self, tid: int) -> bool:
+        raise NotImplementedError
+
+    def open(self) -> None:
+        """Let the thread go on, if it waits there."""
+
+    def beside(self, tid: int) -> AbstractContextManager[None]:
+        """While the thread is on its way."""
+        return nullcontext()
+
+
+class Lease(Gate):
+    """Opening a file, of which `descriptor` must be the only open one.  OSError: no lease is to be had."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)  # ignored, which SIGIO is not
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+
+    def passed(self, tid: int) -> bool:
+        return fcntl.fcntl(self._descriptor, fcntl.F_GETLEASE) != fcntl.F_WRLCK
+
+    def open(self) -> None:
+        fcntl.fcntl(self._descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+
+
+class Slow(Gate):
+    """Following a link of `Aliases`."""
+
+    def __init__(self, link: bytes, tells: bool) -> None:
+        self._link, self._tells = link, tells
+        self._slices = 0
+        _forget(link)
+
+    def passed(self, tid: int) -> bool:
+        # Where nothing tells: it ran, in the kernel, and now we run in its place.
+        return _followed(self._link) if self._tells else _slices(tid) > self._slices
+
+    @contextlib.contextmanager
+    def beside(self, tid: int) -> Iterator[None]:
+        """The thread on our processor, and nowhere else."""
+        before: list[tuple[int, set[int]]] = []
+        try:
+            ours, theirs, here = os.sched_getaffinity(0), os.sched_getaffinity(tid), libc.released.sched_getcpu()
+            if here in ours & theirs:
+                for task, processors in ((0, ours), (tid, theirs)):
+                    os.sched_setaffinity(task, {here})
+                    before.append((task, processors))
+            self._slices = _slices(tid)
+        except OSError:
+            pass
+        try:
+            yield
+        finally:
+            for task, processors in before:
+                with contextlib.suppress(OSError):
+                    os.sched_setaffinity(task, processors)
+
+
+def _forget(link: bytes) -> None:
+    """As if the link had never been followed."""
+    os.utime(link, ns=(0, time.time_ns()), follow_symlinks=False)
+
+
+def _followed(link: bytes) -> bool:
+    return bool(os.lstat(link).st_atime_ns)
+
+
+def _slices(tid: int) -> int:
+    """How often a thread was given a processor (proc(5), schedstat)."""
+    try:
+        with open(f"/proc/{tid}/schedstat", "rb") as text:
+            return int(text.read().split()[2])
+    except (OSError, IndexError):
+        return 0
+
+
+def proceed(call: Call, pieces: Mapping[int, bytes], gate: Gate) -> int:
+    """Let the kernel make the call with these bytes at these addresses, in which the gate lies.
 
     EPERM: it can't be done.  All else is the call's own affair.
     """
@@ -107,14 +200,14 @@ def proceed(call: Call, pieces: Mapping[int, bytes], link: bytes) -> int:
                 before[address] = memory.exchange(address, data)
         except OSError:
             raise OSError(errno.EPERM, "no room for another name in a traced process") from None
-        os.utime(link, ns=(0, time.time_ns()), follow_symlinks=False)
-        with _apart(call.tid):
+        with gate.beside(call.tid):
             if call.reply(CONTINUE):
-                _wait(call.tid, link)
+                _wait(call.tid, gate)
             _put_back(memory, before)
         return DONE
     finally:
         _put_back(memory, before)
+        gate.open()
         memory.close()
 
 
@@ -123,37 +216,13 @@ def _put_back(memory: Memory, before: dict[int, bytes]) -> None:
         memory.restore(*before.popitem())
 
 
-@contextlib.contextmanager
-def _apart(tid: int) -> Iterator[None]:
-    """The thread on another processor than we are, where there is one: a kernel that follows links lets nobody else run there."""
-    try:
-        ours, theirs = os.sched_getaffinity(0), os.sched_getaffinity(tid)
-        here = libc.released.sched_getcpu()
-        if here in ours and theirs - {here}:
-            os.sched_setaffinity(0, {here})
-            os.sched_setaffinity(tid, theirs - {here})
-        else:
-            ours = theirs = set()
-    except OSError:
-        ours = theirs = set()
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            if ours:
-                os.sched_setaffinity(0, ours)
-                os.sched_setaffinity(tid, theirs)
-
-
-def _wait(tid: int, link: bytes) -> None:
-    """Until the link is followed, or the thread is gone."""
+def _wait(tid: int, gate: Gate) -> None:
+    """Until the gate is passed, or the thread is gone, or back (it did not come that far)."""
     start = time.monotonic()
-    while not os.lstat(link).st_atime_ns:
-        waited = time.monotonic() - start
-        if waited > _HASTE:
-            if waited > _PATIENCE or stat_fields(tid)[:1] in ([], [b"Z"], [b"X"]):
-                return
-            time.sleep(_PAUSE)
+    while not gate.passed(tid):
+        time.sleep(_PAUSE)
+        if stat_fields(tid)[:1] in _ELSEWHERE or time.monotonic() - start > _PATIENCE:
+            return
 
 
 def is_traced(tid: int) -> bool:
@@ -163,3 +232,12 @@ def is_traced(tid: int) -> bool:
             return b"\nTracerPid:\t0\n" not in status.read()
     except OSError:
         return False
+
+
+def shares_memory(tid: int) -> bool:
+    """With its parent, which waits for it to execute something (vfork).  True where it can't be told."""
+    parent = parent_of(tid)
+    try:
+        return bool(parent) and libc.syscall(current().calls["kcmp"], tid, parent, _KCMP_VM, 0, 0) == 0
+    except OSError:
+        return True

@@ -90,7 +90,7 @@ def launch(
     There must be no other threads yet.  CannotStart, with a sentence.  A command that can't be executed shows in the
     exit status: 127 not found, 126 not executable.
     `prepare` runs in the command's process, before the filter.  `cleanup` runs when the supervisor was killed,
-    after all processes have ended, in the front or in the guardian: for what the supervisor leaves on disk.
+    after all processes have ended, in the front and in the guardian: for what the supervisor leaves on disk.
     """
     if not argv:
         raise ValueError("no command")

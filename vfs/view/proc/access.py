@@ -10,14 +10,15 @@ import re
 
 from vfs.api import fail
 from vfs.view.kernel.abi import CAP_SYS_PTRACE
-from vfs.view.kernel.processes import group_of, is_below
+from vfs.view.kernel.processes import group_of, is_below, parent_of
 
 _STATUS = re.compile(rb"^Tgid:\t(\d+)\n.*^Uid:\t([\d\t]+)\nGid:\t([\d\t]+)\n.*^CapEff:\t([0-9a-f]+)\n", re.MULTILINE | re.DOTALL)
 
 
 def is_ours(tid: int, pid: int) -> bool:
     """Whether *pid*, a process or thread, is in the view of task *tid*, and not only visible from it."""
-    return pid == tid or is_below(pid, os.getpid())
+    us = os.getpid()
+    return pid == tid or (parent_of(pid) != us and is_below(pid, us))  # our only child is no part of it
 
 
 def demand_access(tid: int, pid: int) -> None:

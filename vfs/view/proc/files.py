@@ -8,15 +8,18 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from vfs.api import registry
+from vfs.view.contexts import BITS, Context
 from vfs.view.kernel.notify import CONTINUE, Call
 from vfs.view.memfd import make_memfd
 from vfs.view.proc.access import demand_access, is_ours
 from vfs.view.proc.descriptors import fdinfo_text, locks_text
 from vfs.view.proc.links import text_name
 from vfs.view.proc.maps import maps_text, numa_text
+from vfs.view.proc.status import status_text
 from vfs.view.proc.tables import table_text
 
 if TYPE_CHECKING:
+    from vfs.view.services import Services
     from vfs.view.supervisor import Supervisor
 
 Writer = Callable[["Supervisor", int, bytes, bytes], bytes]
@@ -27,7 +30,7 @@ OF_TASK = re.compile(rb"/proc/(\d+)(?:/task/(\d+))?/(fdinfo/(?=\d)|[a-z_]+)(\d*)
 
 def table(kind: bytes) -> Writer:
     def write(supervisor: Supervisor, tid: int, name: bytes, text: bytes) -> bytes:
-        return table_text(supervisor.view.mounts, kind, text)
+        return table_text(supervisor.contexts.of(tid).view.mounts, kind, text)
 
     return write
 
@@ -48,27 +51,55 @@ def locks(supervisor: Supervisor, tid: int, name: bytes, text: bytes) -> bytes:
     return locks_text(supervisor.files, text)
 
 
+def personality(supervisor: Supervisor, tid: int, name: bytes, text: bytes) -> bytes:
+    """Without the bits in which a task carries its context."""
+    return b"%08x\n" % (int(text, 16) & ~BITS)
+
+
+def status(supervisor: Supervisor, tid: int, name: bytes, text: bytes) -> bytes:
+    """With the credentials that a task has in its view."""
+    credentials = supervisor.contexts.of(tid).credentials
+    return text if credentials is None else status_text(credentials, text)
+
+
 def filesystems(supervisor: Supervisor, tid: int, name: bytes, text: bytes) -> bytes:
-    return text + filesystems_text()
+    return text + filesystems_text(supervisor.view.services)
 
 
-PRIVATE: dict[bytes, Writer] = {b"maps": maps, b"smaps": maps, b"numa_maps": numa_maps, b"fdinfo/": fdinfo}
+PRIVATE: dict[bytes, Writer] = {
+    b"maps": maps,
+    b"smaps": maps,
+    b"numa_maps": numa_maps,
+    b"fdinfo/": fdinfo,
+    b"personality": personality,
+}
 """What only those may read who may look into the process (ptrace(2))."""
-PUBLIC: dict[bytes, Writer] = {kind: table(kind) for kind in (b"mounts", b"mountinfo", b"mountstats")}
+PUBLIC: dict[bytes, Writer] = {kind: table(kind) for kind in (b"mounts", b"mountinfo", b"mountstats")} | {b"status": status}
+OF_CONTEXTS = (personality, status)
+"""What differs from the host's only where a task has a context of its own."""
 SYSTEM: dict[bytes, Writer] = {b"/proc/filesystems": filesystems, b"/proc/locks": locks}
 
 
-def filesystems_text() -> bytes:
-    """The lines of /proc/filesystems for the modules: `nodev` where they take no source."""
+def filesystems_text(services: Services) -> bytes:
+    """The lines of /proc/filesystems for the modules that can be mounted: `nodev` where they take no source."""
+    modules = registry.modules().values()
+    names = [registry.PREFIXES[module.kind] + module.name for module in modules if module.kind == "filesystem"]
     lines = []
-    for module in registry.modules().values():
-        if module.kind == "filesystem":
-            try:
-                sourceless = module.load().sourceless
-            except OSError:  # a library that it needs is missing
-                continue
-            lines.append(f"{'nodev' if sourceless else ''}\t{registry.PREFIXES[module.kind]}{module.name}\n")
-    return "".join(lines).encode()
+    for name in [*names, *services.aliases]:
+        module = registry.canonical(services.type_of(name))
+        if services.removed & {module, "umfuse"} and services.of_module(module) is None:
+            continue
+        try:
+            sourceless = registry.find(module).sourceless
+        except OSError:  # a library that it needs is missing
+            continue
+        lines.append(f"{'nodev' if sourceless else ''}\t{name}\n")
+    return "".join(lines).encode(errors="surrogateescape")
+
+
+def is_plain(context: Context) -> bool:
+    """The outermost view's, without credentials."""
+    return not context.number and context.credentials is None
 
 
 def open_file(supervisor: Supervisor, call: Call, place: bytes, flags: int) -> int:
@@ -83,7 +114,8 @@ def open_file(supervisor: Supervisor, call: Call, place: bytes, flags: int) -> i
             return CONTINUE
         tid, name = int(match[2] or match[1]), match[4]
         write = PUBLIC.get(match[3]) or PRIVATE.get(match[3])
-        if write is None or not is_ours(call.tid, tid):
+        plain = write in OF_CONTEXTS and is_plain(supervisor.contexts.of(tid))
+        if write is None or plain or not is_ours(call.tid, tid):
             return CONTINUE
         if match[3] in PRIVATE:
             demand_access(call.tid, tid)
