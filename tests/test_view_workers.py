@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -222,3 +223,29 @@ def test_ten_seconds_in_a_worker(place: Place) -> None:
     assert done.stdout == CONTENT.decode()
     lines = [line for line in done.stderr.splitlines() if "waits" in line]
     assert len(lines) == 1 and re.fullmatch(r"umview\[\d+\]: process \d+ waits in \w+\(b'mnt/looked'\) for 1\d s", lines[0])
+
+
+# ---------------------------------------------------------------- file systems that the view itself serves
+@pytest.mark.skipif(os.geteuid() != 0 or not os.path.exists("/dev/fuse"), reason="needs root and /dev/fuse")
+def test_fuse_served_from_inside_the_view(tmp_path: Path) -> None:
+    """Its server makes trapped calls to answer, so nothing there may be looked up by the supervisor."""
+    tree = tmp_path / "tree"
+    (tree / "sub").mkdir(parents=True)
+    (tree / "sub" / "file").write_text("content\n")
+    shutil.copy(shutil.which("true") or "/bin/true", tree / "program")
+    for name in ("ram", "fuse"):
+        (tmp_path / name).mkdir()
+    script = (
+        'cd "$1"; mount -t umfuseramfs none ram; vfs mount -t hostfs tree fuse; cat fuse/sub/file; cd fuse/sub; ls ..;'
+        'stat -c %s ../sub/file none 2>/dev/null; ../program; echo $?; "$1"/fuse/program; echo $?;'
+        'cd /; umount "$1"/fuse; ls "$1"/fuse'
+    )
+    environment = {**os.environ, "PATH": f"{UMVIEW.parent}:{os.environ['PATH']}"}
+    try:
+        done = subprocess.run(
+            [str(UMVIEW), "bash", "-c", script, "bash", str(tmp_path)],
+            capture_output=True, text=True, timeout=60, env=environment, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+    finally:
+        subprocess.run(["umount", "-l", tmp_path / "fuse"], capture_output=True)
+    assert (done.stdout, done.stderr) == ("content\nprogram\nsub\n8\n0\n0\n", "")

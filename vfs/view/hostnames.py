@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from time import monotonic
 
+from vfs.view.afar import Afar
 from vfs.view.mounts import MountTable
 from vfs.view.tasks import LIFETIME
 
@@ -26,6 +27,7 @@ class HostNames:
         self.mounts = mounts
         self.directories: dict[bytes, tuple[float, frozenset[bytes]]] = {}
         self.finals: dict[bytes, float] = {}
+        self.afar = Afar()
 
     def learn_directory(self, directory: bytes, canonical: bytes) -> None:
         if len(self.directories) >= self.LIMIT:
@@ -42,6 +44,7 @@ class HostNames:
     def forget(self) -> None:
         self.directories.clear()
         self.finals.clear()
+        self.afar.deadline = 0.0
 
     def far(self, path: bytes, follow: bool) -> bool:
         """Whether this absolute name certainly stays on the host. `False` means: walk it."""

@@ -248,6 +248,7 @@ class Names:
         proc = isinstance(start, bytes) and start.startswith(b"/proc")
         todo = path.split(b"/")[::-1]
         links = 0
+        self.host.afar.look(self.mounts.points)
         while todo:
             name = todo.pop()
             if learn is not None and not todo:  # the directory part is done: remember where it led
@@ -288,6 +289,8 @@ class Names:
                         crossed = True
                         target = child.node.readlink()
                 elif follow or todo:
+                    if self.host.afar.holds(child):
+                        return Located(child + b"".join(b"/" + name for name in reversed(todo)), crossed, proc)
                     try:
                         target = self.host_link(tid, child)
                     except OSError:  # nothing there: the kernel will say so of the same name

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import os
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any
@@ -17,25 +16,6 @@ from vfs.view.workers import Workers
 
 CHUNK = 256
 """Directory entries fetched at once."""
-
-AFAR = ("fuse", "nfs", "cifs", "smb", "9p", "ceph", "afs", "virtiofs")
-"""File systems of the host that ask a process, perhaps one of the view, or over a network: how their types begin."""
-
-
-def comes_from_afar(path: bytes) -> bool:
-    """Whether reading a file of the host may wait for somebody else."""
-    try:
-        device = os.stat(path).st_dev
-        wanted = b"%d:%d" % (os.major(device), os.minor(device))
-        with open("/proc/self/mountinfo", "rb") as lines:
-            for line in lines:
-                fields = line.split()
-                if fields[2] == wanted:
-                    kind = fields[fields.index(b"-") + 1].decode()
-                    return kind != "fuseblk" and kind.startswith(AFAR)
-    except (OSError, ValueError):
-        pass
-    return False
 
 
 class _Lock:

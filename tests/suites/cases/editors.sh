@@ -1,5 +1,5 @@
 # Editors: batch editing with vim in ex mode, ed, sed -i, an editor's atomic save, backups and swap files.
-# needs: vim sed python3 nano script
+# needs: vim sed python3 nano
 # seconds: 60
 
 v() { vim -Nu NONE -i NONE -es "$@" < /dev/null; }
@@ -18,7 +18,26 @@ w
 q
 X
 cat f; command -v ed > /dev/null && printf '1p\nw g\nq\n' | ed -s f; ls; }
-case_nano() { echo text > f; printf '\030' | timeout 10 script -qec 'nano -R f' /dev/null > /dev/null 2>&1; cat f; printf 'added \030y\r' | TERM=xterm timeout 10 script -qec 'stty rows 24 cols 80; nano -I f' /dev/null > /dev/null 2>&1; cat f; printf 'more \030y\r' | TERM=xterm timeout 10 script -qec 'stty rows 24 cols 80; nano -I -B f' /dev/null > /dev/null 2>&1; cat f f~; ls -A; }
+case_nano() { echo text > f; cat > drive.py <<'P'
+import os, pty, select, sys, termios
+# Presses keys when the screen shows what they answer.
+pid, master = pty.fork()
+if not pid:
+    os.environ["TERM"] = "xterm"
+    os.execvp("nano", ["nano", "-I", *sys.argv[1:]])
+termios.tcsetwinsize(master, (24, 80))
+for wanted, keys in ((b"^X", b"added "), (b"added", b"\x18"), (b"Save modified", b"y"), (b"Write", b"\r"), (None, b"")):
+    screen = b""
+    while wanted is None or wanted not in screen:
+        if not select.select([master], [], [], 15)[0]: sys.exit(f"no {wanted}: {screen!r}")
+        try: got = os.read(master, 4096)
+        except OSError: got = b""
+        if not got: break
+        screen += got
+    if keys: os.write(master, keys)
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+P
+python3 drive.py f; cat f; python3 drive.py -B f; cat f f~; chmod 600 f; python3 drive.py -B f; stat -c %a f f~; ls -A; }
 case_atomic_save() { python3 - <<'P'
 import os, tempfile
 open("doc", "w").write("version 0\n")

@@ -121,8 +121,6 @@ class Directories:
         """The kernel's idea of the cwd becomes the placeholder: what fchdir does with its descriptor."""
         if dentry.kind != DIRECTORY:
             fail(errno.ENOTDIR)
-        if dentry.removed:
-            fail(errno.ENOENT)
         files = self.supervisor.files
         placeholder = files.placeholder(dentry)
         if is_traced(call.tid):

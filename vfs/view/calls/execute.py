@@ -105,7 +105,7 @@ class Execute:
                 place, crossed = elsewhere.path, True
             if place is None:
                 place = self.host_path(call, dirfd, name)
-        if place is None:
+        if place is None or (isinstance(place, bytes) and not crossed and supervisor.view.names.host.afar.holds(place)):
             return CONTINUE
         if isinstance(place, Dentry):
             self.check(place)

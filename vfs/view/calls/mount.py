@@ -28,6 +28,7 @@ from vfs.api import (
 from vfs.api.closing import Closing
 from vfs.api.module import Source
 from vfs.api.stack import fit, host_source
+from vfs.view.afar import comes_from_afar
 from vfs.view.calls.table import CallTable
 from vfs.view.credentials import SYS_ADMIN
 from vfs.view.dentry import DIRECTORY, Dentry, Place
@@ -53,7 +54,7 @@ from vfs.view.kernel.abi import (
 from vfs.view.kernel.notify import CONTINUE, Call
 from vfs.view.messages import tell
 from vfs.view.mounts import Mount, Superblock, ViewOptions
-from vfs.view.slow import SlowFilesystem, comes_from_afar
+from vfs.view.slow import SlowFilesystem
 
 if TYPE_CHECKING:
     from vfs.view.supervisor import Supervisor
@@ -109,6 +110,7 @@ class Mounting:
     # ---------------------------------------------------------------- mount
 
     def mount(self, call: Call) -> int:
+        self.supervisor.view.names.host.afar.suspect()
         self.supervisor.demand(SYS_ADMIN)
         source_at, target_at, type_at, flags, options_at = call.args[:5]
         if flags & MS_MGC_MSK == MS_MGC_VAL:

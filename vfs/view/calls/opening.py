@@ -155,6 +155,8 @@ class Opening:
                 fail(errno.EISDIR)
             if flags & os.O_DIRECT:
                 fail(errno.EINVAL)
+            if dentry.real:
+                dentry.node.entries()  # the host's EACCES belongs to the open, not to the listing
         elif writing and dentry.kind == REGULAR:
             demand_writable(dentry)
 

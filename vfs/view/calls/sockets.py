@@ -48,8 +48,8 @@ def install(table: CallTable, supervisor: Supervisor) -> None:
 class Sockets:
     def __init__(self, supervisor: Supervisor) -> None:
         self.supervisor = supervisor
-        self.bound: dict[bytes, Dentry] = {}
-        """Where the real socket of a virtual one is bound -> the virtual one."""
+        self.bound: dict[bytes, bytes] = {}
+        """Where the real socket of a virtual one is bound -> the name that bind(2) was given."""
 
     # ---------------------------------------------------------------- names
 
@@ -59,12 +59,13 @@ class Sockets:
             place = self.named(call, call.args[1], call.args[2], follow=False)
             return -errno.EADDRINUSE if isinstance(place, Dentry) else CONTINUE
         except Missing as missing:
-            return self.bind_virtual(call, missing.directory, missing.name)
+            given = call.read(call.args[1], call.args[2])[2:].split(b"\0")[0]
+            return self.bind_virtual(call, missing.directory, missing.name, given)
         except Elsewhere as elsewhere:
             return self.to(call, 1, address_of(elsewhere.path))
 
-    def bind_virtual(self, call: Call, directory: Dentry, name: bytes) -> int:
-        """Make a socket in a virtual directory."""
+    def bind_virtual(self, call: Call, directory: Dentry, name: bytes, given: bytes) -> int:
+        """Make a socket in a virtual directory. It was *given* as its name."""
         demand_writable(directory)
         if directory.removed:
             fail(errno.ENOENT)
@@ -72,6 +73,7 @@ class Sockets:
         if directory.real:  # the host's own directory: the kernel makes the node
             path = directory.node.host_path() or fail(errno.ENOENT)
             names.appeared(directory, name)
+            self.bound[join(path, name)] = given
             return self.to(call, 1, address_of(join(path, name)))
         uid, gid, umask = self.supervisor.tasks.creator(call.tid)
         node = directory.node.create(name, stat.S_IFSOCK | left_by_umask(directory, 0o777, umask), 0, uid, gid)
@@ -86,7 +88,7 @@ class Sockets:
                 stopped.syscall("munmap", at, size)
                 if result >= 0:
                     os.chmod(path, 0o777)  # the node's mode is what counts
-                    self.bound[path] = dentry
+                    self.bound[path] = given
                 else:
                     directory.node.unlink(name)
                     names.vanished(directory, name)
@@ -132,8 +134,8 @@ class Sockets:
         text = call.read(address, size)
         family = FAMILY.unpack_from(text)[0]
         name = text[2:].split(b"\0")[0]
-        if family != socket.AF_UNIX or not name:
-            return None
+        if family != socket.AF_UNIX or not name or name in self.bound:
+            return None  # our own name for a socket, that sendto comes again with or recvfrom told; a mount may hide it
         found = self.supervisor.view.names.locate(call, AT_FDCWD, name, follow)
         if found and found.crossed and isinstance(found.place, bytes):
             raise Elsewhere(found.place)
@@ -165,10 +167,10 @@ class Sockets:
                     path = found.getpeername() if peer else found.getsockname()
             except OSError:
                 return CONTINUE
-            dentry = self.bound.get(os.fsencode(path))
-            if dentry is None:
+            given = self.bound.get(os.fsencode(path))
+            if given is None:
                 return CONTINUE
-            address = address_of(dentry.path)
+            address = address_of(given)
             room = struct.unpack("=i", call.read(call.args[2], 4))[0]
             if room < 0:
                 fail(errno.EINVAL)
