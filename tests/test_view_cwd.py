@@ -34,12 +34,12 @@ def change(number, way):
     else:
         os.chdir(os.path.relpath(places[number], places[here]))
 
-def turn(number, way):
-    # Another thread, which shares the directory, changes it, and looks first; or this one does.
+def turn(number, way, threaded):
+    # Another thread, which shares the directory, looks and changes it; or this one does.
     def other():
         look(here)
         change(number, way)
-    if random.random() < 0.5:
+    if threaded:
         thread = threading.Thread(target=other)
         thread.start()
         thread.join()
@@ -49,10 +49,11 @@ def turn(number, way):
 for _ in range(300):
     look(here)
     number = random.randrange(len(places))
-    turn(number, random.randrange(3))
+    # For a while after a thread that makes no further call, nothing is remembered at all: so most turns are without one.
+    turn(number, random.randrange(3), _ >= 200 and _ % 10 == 0)
     here = number
     look(here)
-    if _ % 20 == 0:  # a child changes its own, not ours
+    if _ >= 200 and _ % 20 == 0:  # a child changes its own, not ours
         pid = os.fork()
         if not pid:
             os.chdir(places[(here + 1) % len(places)])

@@ -108,12 +108,14 @@ class Directories:
         return b"".join(parts), position
 
     def moving(self, handler: Handler) -> Handler:
-        """A handler of a call that changes the current directory."""
+        """A handler of a call that changes the current directory. It looks names up in the old one: so this comes last."""
         moves = self.supervisor.tasks.moves
 
         def handle(call: Call) -> int:
-            moves(call.tid)
-            return handler(call)
+            try:
+                return handler(call)
+            finally:
+                moves(call.tid)
 
         return handle
 
