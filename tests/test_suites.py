@@ -14,11 +14,12 @@ QUICK = {
     "shell": ["here_documents", "process_substitution", "redirections", "globs", "directories"],
     "busybox": ["files", "attributes", "archives", "shell", "execute", "errors"],
     "editors": ["vim", "atomic_save", "unnamed_save"],
+    "ipc": [],
     "git": ["branches", "modes_and_links"],
     "archives": ["tar_everything", "rsync", "zip"],
     "build": ["pipes_and_temporaries"],
     "test_posixpath": [],
-    "test_glob": [],
+    "test_fcntl": [],
 }
 SUITES = suites()
 

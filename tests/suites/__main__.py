@@ -1,14 +1,17 @@
-"""`python -m tests.suites`: runs suites natively and in a view, and prints what differs. Exit status 1 when something does."""
+"""`python -m tests.suites`: runs suites natively and in a view, and prints what differs. Exit status 1 when something does
+without a known reason."""
 
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 from pathlib import Path
 
 from tests.suites.comparison import Difference, Tally, compare, markdown
 from tests.suites.cpython import MODULES, CPythonSuite
+from tests.suites.known import explained
 from tests.suites.places import VIEWS, Where, place, users
 from tests.suites.shell import ShellSuite
 from tests.suites.suite import Outcomes, Suite
@@ -47,13 +50,15 @@ def tally(suite: Suite, user: str, places: list[Where], cases: list[str], log: b
 
 
 def tell(difference: Difference) -> None:
-    print(f"* {difference.line()}")
-    for line in list(difference.explain())[:40]:
+    reason = explained(difference)
+    print(f"* {difference.line()}{reason and f' (known: {reason})'}")
+    for line in list(difference.explain())[: 0 if reason else 40]:
         print(f"      {line}")
     sys.stdout.flush()
 
 
 def main() -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what runs is ended and removed
     known, able = suites(), users()
     parser = argparse.ArgumentParser(prog="python -m tests.suites", description=__doc__)
     parser.add_argument("--where", default=",".join(VIEWS), help="host, hostfs, ramfs; several with commas")
@@ -86,9 +91,10 @@ def main() -> int:
                     tell(difference)
     if options.markdown:
         print("\n".join(markdown(rows)))
-    differ = sum(len(found) for row in rows for found in row.differences.values())
-    print(f"{sum(len(row.native) for row in rows)} cases, {differ} differences")
-    return 1 if differ else 0
+    differences = [each for row in rows for found in row.differences.values() for each in found]
+    unknown = sum(not explained(each) for each in differences)
+    print(f"{sum(len(row.native) for row in rows)} cases, {len(differences)} differences, {unknown} without a known reason")
+    return 1 if unknown else 0
 
 
 if __name__ == "__main__":

@@ -101,7 +101,8 @@ def nested(supervisor: Supervisor, call: Call, arguments: Arguments) -> Answer:
         identity = credentials.root()
     supervisor.sweep()  # what ended unnoticed
     made = supervisor.fork(supervisor.view)
-    made.human = made.human or bool(arguments.get("human"))
+    if arguments.get("human"):
+        supervisor.enforce(made)
     if arguments.get("name"):
         made.name = text(arguments, "name")
     try:

@@ -428,7 +428,11 @@ class OpenFiles:
 
     def hand_over(self, call: Call, dentry: Dentry, flags: int) -> int:
         """The task gets the host's own descriptor, and is never asked again."""
-        with dentry.node.open(flags & ~(os.O_CREAT | os.O_EXCL)) as handle:
+        return self.hand_on(call, dentry.node.open(flags & ~(os.O_CREAT | os.O_EXCL)), flags)
+
+    def hand_on(self, call: Call, handle: Handle, flags: int) -> int:
+        """The same of a file that is open already; closes *handle*."""
+        with handle:
             descriptor = handle.descriptor()
             assert descriptor is not None  # what `Stat.real` promises
             return call.add_fd(descriptor, None, bool(flags & os.O_CLOEXEC))

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from vfs.api import fail
@@ -103,6 +104,8 @@ class Names:
         self.mounts, self.tasks = mounts, tasks
         self.host = HostNames(mounts)
         self.mirrors = tasks.files.mirrors
+        self.search_allowed: Callable[[Dentry], None] | None = None
+        """In human mode: asked before a directory is searched. EACCES."""
         self.dentries: dict[bytes, Dentry] = {}
         self.absent: set[bytes] = set()
         """Both by path, and only of what shows at that path (`shows`)."""
@@ -154,10 +157,11 @@ class Names:
             full = (base.path if isinstance(base, Dentry) else base) + b"/" + path
         if shown:
             dentry = self.dentries.get(full)
-            if dentry is not None and (dentry.kind != LINK or not follow):
-                return dentry
-            if full in self.absent:
-                fail(errno.ENOENT)
+            if self.search_allowed is None:
+                if dentry is not None and (dentry.kind != LINK or not follow):
+                    return dentry
+                if full in self.absent:
+                    fail(errno.ENOENT)
             if isinstance(base, bytes) and self.host.far(full, follow):
                 return None
         if shown:
@@ -199,6 +203,8 @@ class Names:
             return None
         if isinstance(found.place, Dentry) and found.place.kind != DIRECTORY:
             fail(errno.ENOTDIR)
+        if isinstance(found.place, Dentry) and self.search_allowed is not None:
+            self.search_allowed(found.place)
         return Parent(found.place, found.crossed, name, path[len(stripped) :])
 
     def entry(self, parent: Parent) -> Place | None:
@@ -214,8 +220,9 @@ class Names:
     # ---------------------------------------------------------------- the walk
 
     def walk_shown(self, tid: int, start: Place, path: bytes, full: bytes, follow: bool, learn: bool) -> Located:
-        """Walk *path* from *start*, which is shown, or from as far down as its absolute name *full* is known."""
-        nearest = self.nearest(full)
+        """Walk *path* from *start*, which is shown, or from as far down as its absolute name *full* is known. (In human mode all
+        directories on the way are asked.)"""
+        nearest = self.nearest(full) if self.search_allowed is None else None
         if nearest is not None:
             return self.walk(tid, nearest[0], nearest[1], follow, True)
         return self.walk(tid, start, path, follow, True, full.rpartition(b"/")[0] if learn else None)
@@ -261,6 +268,8 @@ class Names:
                 # Where no mount was met, the kernel says so itself.
                 if here.kind != DIRECTORY if isinstance(here, Dentry) else (crossed or name == b"..") and not os.path.isdir(here):
                     fail(errno.ENOTDIR)
+                if self.search_allowed is not None and name and isinstance(here, Dentry):
+                    self.search_allowed(here)
                 if name != b"..":
                     continue
                 if resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT) and same(here, start):
@@ -406,6 +415,8 @@ class Names:
         ENOTDIR, ENOENT, ENAMETOOLONG."""
         if directory.kind != DIRECTORY:
             fail(errno.ENOTDIR)
+        if self.search_allowed is not None:
+            self.search_allowed(directory)
         base = directory.path
         path = (b"" if base == b"/" else base) + b"/" + name
         if shown:

@@ -35,6 +35,7 @@ from vfs.view.kernel.notify import Call, Listener
 from vfs.view.kernel.refusals import mounting_is_refused
 from vfs.view.messages import tell
 from vfs.view.mounts import Mount, MountTable, Superblock
+from vfs.view.permissions import Permissions
 from vfs.view.tasks import Tasks
 from vfs.view.view import View
 from vfs.view.workers import Workers
@@ -89,6 +90,7 @@ class Supervisor:
         """The processes of all views; set when they have started."""
         self.contexts.pids = lambda: self.pids()
         self.identity = identity.Identity(self)
+        self.permissions = Permissions(self)
         self.table = CallTable()
         for subject in SUBJECTS:
             subject.install(self.table, self)
@@ -99,7 +101,7 @@ class Supervisor:
         for service in services:
             self.view.services.add(service)
         if human:
-            self.view.human = True
+            self.enforce(self.view)
             self.contexts.begin(self.view, root())
 
     def enter(self, context: Context) -> None:
@@ -119,6 +121,11 @@ class Supervisor:
 
     # ---------------------------------------------------------------- views
 
+    def enforce(self, view: View) -> None:
+        """From now on permissions count in a view (human mode)."""
+        view.human = True
+        view.names.search_allowed = self.permissions.demand_search
+
     def fork(self, view: View) -> View:
         """A view that starts from *view*, to be apart from now on."""
         mounts = view.mounts.fork()
@@ -127,6 +134,8 @@ class Supervisor:
         made = View(mounts, self.tasks, view, self.made)
         self.made += 1
         self.views.append(made)
+        if view.human:
+            self.enforce(made)
         return made
 
     def sweep(self) -> None:

@@ -62,3 +62,12 @@ os.rename("f", "g"); fcntl.lockf(f, fcntl.LOCK_EX); open("f", "w"); print(tries(
 P
 flock f sh -c 'flock -n f true; echo $?'; flock -s f flock -sn f echo shared; flock -x d true 2>/dev/null; mkdir d; flock d echo directory; (flock 9; echo descriptor) 9> l; }
 case_closed_directory() { mkdir -p x/y; echo z > x/y/z; chmod 0 x/y; find x 2>&1; ls x/y 2>&1; cat x/y/z 2>&1; chmod 100 x/y; cat x/y/z 2>&1; ls x/y 2>&1; echo x/y/*; chmod 700 x/y; cat x/y/z; chmod 0 x/y/z; cat x/y/z 2>&1; echo w 2>&1 > x/y/z; chmod 500 x/y; touch x/y/new 2>&1; rm -f x/y/z 2>&1; chmod 700 x/y; ls x/y; }
+case_access() { mkdir a; echo > a/f; chmod 0 a/f; for t in -r -w -x -e; do test $t a/f; echo $?; done; chmod 555 a; test -w a; echo $?; test -x a; echo $?; ln -s none l; python3 -c 'import os; print(os.access("l", 4, follow_symlinks=False), os.access("l", 4))'; chmod 755 a; }
+case_made_closed() { python3 - <<'P'
+import os
+for n in range(300):
+    fd = os.open("f", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0); os.fchmod(fd, 0o751); os.close(fd)
+    if os.stat("f").st_mode != 0o100751: print("lost", oct(os.stat("f").st_mode))
+    os.unlink("f")
+P
+}

@@ -20,6 +20,7 @@ from vfs.view.files import READY
 from vfs.view.kernel.abi import AT_FDCWD, UTIME_NOW, UTIME_OMIT, XATTR_CREATE, XATTR_REPLACE
 from vfs.view.kernel.notify import Call
 from vfs.view.kernel.structs import signed, signed64
+from vfs.view.permissions import WRITE
 
 if TYPE_CHECKING:
     from vfs.view.supervisor import Supervisor
@@ -50,24 +51,27 @@ def install(table: CallTable, supervisor: Supervisor) -> None:
 
     always(unless(lambda call: signed64(call.args[1]) < 0, named(supervisor, calls.truncate)), "truncate")
 
-    always(unless(bad_attribute, named(supervisor, setxattr)), "setxattr")
-    always(unless(bad_attribute, named(supervisor, setxattr, follow=False)), "lsetxattr")
-    table.descriptors(unless(bad_attribute, opened(supervisor, setxattr)), READY, "fsetxattr")
-    always(named(supervisor, removexattr), "removexattr")
-    always(named(supervisor, removexattr, follow=False), "lremovexattr")
-    table.descriptors(opened(supervisor, removexattr), READY, "fremovexattr")
+    always(unless(bad_attribute, named(supervisor, calls.setxattr)), "setxattr")
+    always(unless(bad_attribute, named(supervisor, calls.setxattr, follow=False)), "lsetxattr")
+    table.descriptors(unless(bad_attribute, opened(supervisor, calls.setxattr)), READY, "fsetxattr")
+    always(named(supervisor, calls.removexattr), "removexattr")
+    always(named(supervisor, calls.removexattr, follow=False), "lremovexattr")
+    table.descriptors(opened(supervisor, calls.removexattr), READY, "fremovexattr")
 
 
 class Attributes:
     def __init__(self, supervisor: Supervisor) -> None:
         self.supervisor = supervisor
+        self.permissions = supervisor.permissions
 
     def chmod(self, argument: int) -> Action:
         def action(call: Call, dentry: Dentry) -> int:
             if dentry.kind == LINK:
                 fail(errno.EOPNOTSUPP)
             demand_writable(dentry)
-            dentry.node.set(Change(mode=dentry.kind | call.args[argument] & 0o7777))
+            self.permissions.demand_owner(dentry)
+            mode = self.permissions.allowed_mode(dentry, call.args[argument] & 0o7777)
+            dentry.node.set(Change(mode=dentry.kind | mode))
             self.supervisor.files.refresh(dentry)
             return 0
 
@@ -80,6 +84,7 @@ class Attributes:
             demand_writable(dentry)
             uid, gid = call.args[argument] & KEEP, call.args[argument + 1] & KEEP
             change = Change(uid=None if uid == KEEP else uid, gid=None if gid == KEEP else gid)
+            self.permissions.demand_chown(dentry, change.uid, change.gid)
             mode = dentry.stat().mode
             if dentry.kind == REGULAR and mode & (stat.S_ISUID | stat.S_ISGID):
                 change.mode = mode & ~stat.S_ISUID
@@ -103,6 +108,10 @@ class Attributes:
             if atime is None and mtime is None:
                 return 0
             demand_writable(dentry)
+            if address:
+                self.permissions.demand_owner(dentry)
+            else:
+                self.permissions.demand_touch(dentry)
             dentry.node.set(Change(atime=atime, mtime=mtime))
             self.supervisor.files.refresh(dentry, times=True)
             return 0
@@ -117,8 +126,29 @@ class Attributes:
     def truncate(self, call: Call, dentry: Dentry) -> int:
         if dentry.kind != REGULAR:
             return -(errno.EISDIR if dentry.kind == DIRECTORY else errno.EINVAL)
+        self.permissions.demand(dentry, WRITE)
         demand_writable(dentry)
         self.supervisor.files.change_size(dentry, signed64(call.args[1]))
+        return 0
+
+    def setxattr(self, call: Call, dentry: Dentry) -> int:
+        size = call.args[3]
+        if size > VALUE_MAX:
+            fail(errno.E2BIG)
+        value = call.read(call.args[2], size) if size else b""
+        demand_writable(dentry)
+        name = attribute(call)
+        self.permissions.demand_attribute(dentry, name, writing=True)
+        dentry.node.setxattr(name, value, call.args[4] & 0xFFFFFFFF)
+        return 0
+
+    def removexattr(self, call: Call, dentry: Dentry) -> int:
+        name = call.string(1)
+        if not 0 < len(name) < 256:
+            fail(errno.ERANGE)
+        demand_writable(dentry)
+        self.permissions.demand_attribute(dentry, attribute(call), writing=True)
+        dentry.node.removexattr(name)
         return 0
 
 
@@ -158,25 +188,6 @@ def timespec(time: int, nanoseconds: int) -> int | None:
 def bad_attribute(call: Call) -> bool:
     """Whether setxattr's flags or its name's length are impossible."""
     return bool(call.args[4] & 0xFFFFFFFF & ~(XATTR_CREATE | XATTR_REPLACE)) or not 0 < len(call.string(1)) < 256
-
-
-def setxattr(call: Call, dentry: Dentry) -> int:
-    size = call.args[3]
-    if size > VALUE_MAX:
-        fail(errno.E2BIG)
-    value = call.read(call.args[2], size) if size else b""
-    demand_writable(dentry)
-    dentry.node.setxattr(attribute(call), value, call.args[4] & 0xFFFFFFFF)
-    return 0
-
-
-def removexattr(call: Call, dentry: Dentry) -> int:
-    name = call.string(1)
-    if not 0 < len(name) < 256:
-        fail(errno.ERANGE)
-    demand_writable(dentry)
-    dentry.node.removexattr(attribute(call))
-    return 0
 
 
 def attribute(call: Call) -> bytes:

@@ -109,6 +109,7 @@ class Changes:
             number = self.refuse(parent, maker == self.directory)
             if number or isinstance(parent.place, bytes):
                 return number or self.on_host(call, parent, path, dirfd)
+            self.supervisor.permissions.demand_entry(parent.place)
             maker(call, parent.place, parent.name, path)
             self.supervisor.view.names.appeared(parent.place, parent.name)
             return 0
@@ -171,6 +172,7 @@ class Changes:
                 return -(errno.EISDIR if not directory else errno.EINVAL if parent.name == b"." else errno.ENOTEMPTY)
             demand_writable(parent.place)
             dentry = self.existing(parent, parent.place)
+            self.supervisor.permissions.demand_removal(parent.place, dentry)
             if (dentry.kind == DIRECTORY) != directory:
                 return -(errno.ENOTDIR if directory else errno.EISDIR)
             if parent.slashes and not directory:
@@ -248,6 +250,7 @@ class Changes:
         assert isinstance(source, Dentry) and isinstance(target.place, Dentry)  # they are of one mount
         if source.kind == DIRECTORY:
             return -errno.EPERM
+        self.supervisor.permissions.demand_entry(target.place)
         target.place.node.link(target.name, source.node)
         self.supervisor.view.names.appeared(target.place, target.name)
         return 0
@@ -299,6 +302,7 @@ class Changes:
             return -errno.ENOTDIR
         if replaced is not None and replaced.node.ino == moved.node.ino:
             return 0  # two names of one file: POSIX wants both to stay
+        self.supervisor.permissions.demand_move(old, moved, new, replaced, bool(flags & RENAME_EXCHANGE))
         old.node.rename(source.name, new.node, target.name, flags)
         names.moved(old, source.name, new, target.name, bool(flags & RENAME_EXCHANGE))
         if replaced is not None and not flags & RENAME_EXCHANGE:

@@ -123,6 +123,7 @@ class Directories:
         """The kernel's idea of the cwd becomes the placeholder: what fchdir does with its descriptor."""
         if dentry.kind != DIRECTORY:
             fail(errno.ENOTDIR)
+        self.supervisor.permissions.demand_search(dentry)
         files = self.supervisor.files
         placeholder = files.placeholder(dentry)
         if is_traced(call.tid):

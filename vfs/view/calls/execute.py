@@ -32,6 +32,7 @@ from vfs.view.kernel.notify import CONTINUE, Call
 from vfs.view.kernel.structs import signed
 from vfs.view.kernel.trace import Stopped
 from vfs.view.names import Elsewhere
+from vfs.view.permissions import EXECUTE
 
 if TYPE_CHECKING:
     from vfs.view.supervisor import Supervisor
@@ -125,6 +126,7 @@ class Execute:
             fail(errno.ELOOP)
         if dentry.kind != REGULAR or dentry.mount.options.noexec or not dentry.stat().mode & 0o111:
             fail(errno.EACCES)
+        self.supervisor.permissions.demand(dentry, EXECUTE)
 
     def host_path(self, call: Call, dirfd: int, name: bytes) -> bytes | None:
         """The path of a name that stays on the host."""

@@ -92,6 +92,7 @@ class Opening:
         if temporary:
             return self.temporary(call, place, flags, mode)
         self.check(place, flags)
+        supervisor.permissions.demand_open(place, flags)
         special = self.special(place) if not flags & os.O_PATH else None
         if special is not None:
             return redirect_unwatched(supervisor, call, path, dirfd, special)
@@ -110,6 +111,7 @@ class Opening:
         demand_writable(directory)
         if directory.removed:
             fail(errno.ENOENT)
+        self.supervisor.permissions.demand_entry(directory)
         uid, gid, umask = self.supervisor.tasks.creator(call.tid)
         node = directory.node.create(name, stat.S_IFREG | left_by_umask(directory, mode & 0o7777, umask), 0, uid, gid)
         self.supervisor.view.names.appeared(directory, name)
@@ -120,6 +122,7 @@ class Opening:
         if directory.kind != DIRECTORY:
             fail(errno.ENOTDIR)
         demand_writable(directory)
+        self.supervisor.permissions.demand_entry(directory)
         uid, gid, umask = self.supervisor.tasks.creator(call.tid)
         node = directory.node.temporary(stat.S_IFREG | left_by_umask(directory, mode & 0o7777, umask), uid, gid)
         dentry = Dentry(directory.mount, directory, b"#%d" % node.ino, node)
@@ -134,10 +137,16 @@ class Opening:
         except PermissionError:
             mode = dentry.node.stat().mode
             dentry.node.set(Change(mode=mode | stat.S_IRUSR | stat.S_IWUSR))
+            if not dentry.real:
+                try:
+                    return self.supervisor.files.open(call, dentry, flags)
+                finally:
+                    dentry.node.set(Change(mode=mode))
             try:
-                return self.supervisor.files.open(call, dentry, flags)
+                handle = dentry.node.open(flags)
             finally:
-                dentry.node.set(Change(mode=mode))
+                dentry.node.set(Change(mode=mode))  # before the task goes on, which may give it another one at once
+            return self.supervisor.files.hand_on(call, handle, flags)
 
     def check(self, dentry: Dentry, flags: int) -> None:
         """What open(2) refuses. EEXIST, ELOOP, EISDIR, ENOTDIR, EROFS."""

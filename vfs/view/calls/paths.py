@@ -50,18 +50,21 @@ def install(table: CallTable, supervisor: Supervisor) -> None:
     filter.trap_empty_path("statx", 2, READY, STANDARD)
     table.descriptors(opened(supervisor, stat_to(1)), READY, "fstat", also=STANDARD)
 
-    always(unless(bad_mode(1), named(supervisor, access(1))), "access")
-    always(unless(bad_mode(2), named(supervisor, access(2), 1, 0)), "faccessat")
-    always(unless(bad_mode(2), named(supervisor, access(2), 1, 0, flags=3, known=ACCESS_FLAGS)), "faccessat2")
+    really = supervisor.permissions.really
+    always(unless(bad_mode(1), really(named(supervisor, access(supervisor, 1)))), "access")
+    always(unless(bad_mode(2), really(named(supervisor, access(supervisor, 2), 1, 0))), "faccessat")
+    accessible = named(supervisor, access(supervisor, 2), 1, 0, flags=3, known=ACCESS_FLAGS)
+    always(unless(bad_mode(2), really(accessible, 3)), "faccessat2")
     always(readlink(supervisor, 0, None), "readlink")
     always(readlink(supervisor, 1, 0), "readlinkat")
 
     always(named(supervisor, statfs_to(supervisor)), "statfs")
     table.descriptors(opened(supervisor, statfs_to(supervisor)), READY, "fstatfs")
 
-    always(named(supervisor, getxattr), "getxattr")
-    always(named(supervisor, getxattr, follow=False), "lgetxattr")
-    table.descriptors(opened(supervisor, getxattr), READY, "fgetxattr")
+    get = getxattr(supervisor)
+    always(named(supervisor, get), "getxattr")
+    always(named(supervisor, get, follow=False), "lgetxattr")
+    table.descriptors(opened(supervisor, get), READY, "fgetxattr")
     always(named(supervisor, listxattr), "listxattr")
     always(named(supervisor, listxattr, follow=False), "llistxattr")
     table.descriptors(opened(supervisor, listxattr), READY, "flistxattr")
@@ -176,9 +179,11 @@ def statfs(call: Call, dentry: Dentry) -> int:
 # -------------------------------------------------------------------- access
 
 
-def access(argument: int) -> Action:
+def access(supervisor: Supervisor, argument: int) -> Action:
     def action(call: Call, dentry: Dentry) -> int:
-        permit(dentry, call.args[argument] & 7)
+        want = call.args[argument] & 7
+        permit(dentry, want)
+        supervisor.permissions.demand(dentry, want)
         return 0
 
     return action
@@ -189,6 +194,9 @@ def permit(dentry: Dentry, want: int) -> None:
     EROFS; EACCES: no one may execute it."""
     if want & os.W_OK and dentry.mount.read_only and dentry.kind in (REGULAR, DIRECTORY, LINK):
         fail(errno.EROFS)
+    path = dentry.node.host_path() if dentry.real and want else None
+    if path is not None and not os.access(path, want, follow_symlinks=False):
+        fail(errno.EACCES)  # what belongs to the host is opened by the host's permissions
     if want & os.X_OK and dentry.kind != DIRECTORY and (dentry.mount.options.noexec or not dentry.stat().mode & 0o111):
         fail(errno.EACCES)
 
@@ -248,13 +256,17 @@ def answer_sized(call: Call, value: bytes, address: int, size: int) -> int:
     return len(value)
 
 
-def getxattr(call: Call, dentry: Dentry) -> int:
-    name = call.string(1)
-    if not 0 < len(name) < 256:
-        fail(errno.ERANGE)
-    if not name.startswith(NAMESPACES):
-        fail(errno.EOPNOTSUPP)
-    return answer_sized(call, dentry.node.getxattr(name), call.args[2], call.args[3])
+def getxattr(supervisor: Supervisor) -> Action:
+    def action(call: Call, dentry: Dentry) -> int:
+        name = call.string(1)
+        if not 0 < len(name) < 256:
+            fail(errno.ERANGE)
+        if not name.startswith(NAMESPACES):
+            fail(errno.EOPNOTSUPP)
+        supervisor.permissions.demand_attribute(dentry, name, writing=False)
+        return answer_sized(call, dentry.node.getxattr(name), call.args[2], call.args[3])
+
+    return action
 
 
 def listxattr(call: Call, dentry: Dentry) -> int:
