@@ -222,7 +222,8 @@ class Names:
     def walk_shown(self, tid: int, start: Place, path: bytes, full: bytes, follow: bool, learn: bool) -> Located:
         """Walk *path* from *start*, which is shown, or from as far down as its absolute name *full* is known. (In human mode all
         directories on the way are asked.)"""
-        nearest = self.nearest(full) if self.search_allowed is None else None
+        removed = isinstance(start, Dentry) and start.removed  # another may have its name by now
+        nearest = None if removed or self.search_allowed is not None else self.nearest(full)
         if nearest is not None:
             return self.walk(tid, nearest[0], nearest[1], follow, True)
         return self.walk(tid, start, path, follow, True, full.rpartition(b"/")[0] if learn else None)
