@@ -32,7 +32,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from vfs.api import Change, Handle, fail
-from vfs.view.dentry import DIRECTORY, REGULAR, Dentry
+from vfs.view.dentry import DIRECTORY, LINK, REGULAR, Dentry
 from vfs.view.kernel.descriptors import has_descriptor
 from vfs.view.kernel.notify import Call
 from vfs.view.memfd import make_memfd
@@ -58,6 +58,8 @@ CACHE_BYTES: Final = 256 << 20
 CACHE_DESCRIPTORS: Final = 4096
 SWEEP: Final = 4 * CACHE_DESCRIPTORS
 """From so many known files on, those that nobody has open are forgotten."""
+NEITHER: Final = os.O_ACCMODE
+"""The access mode that allows neither reading nor writing, as O_PATH does."""
 SHRINK_LOOKS: Final = 64
 """How many of the oldest are looked at to find some to drop."""
 CHUNK: Final = 1 << 20
@@ -420,6 +422,9 @@ class OpenFiles:
             taken |= os.O_ACCMODE | os.O_TRUNC
         elif plain:
             placeholder.content()
+        elif flags & os.O_PATH and dentry.kind not in (DIRECTORY, LINK) and not dentry.mount.constant:
+            flags |= NEITHER
+            taken |= NEITHER
         descriptor = os.open(b"/proc/self/fd/%d" % placeholder.holder, flags & taken | os.O_CLOEXEC)
         try:
             return self.give(call, placeholder, descriptor, bool(flags & os.O_CLOEXEC))
