@@ -96,6 +96,7 @@ static void call_spawn(void) {
 
 static void run(const char *name, void (*call)(void), double seconds) {
   long count = 0;
+  offset = 0;
   call();
   offset = 0;
   double start = now(), end = start + seconds * 1e9;
