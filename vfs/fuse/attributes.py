@@ -13,6 +13,9 @@ from vfs.fuse.library import pyfuse3
 FOREVER = 86400
 """Seconds that the kernel may keep names and attributes of what does not change: a day."""
 
+OUTSIDE = 1.0
+"""Seconds for what others may change."""
+
 LARGEST = (1 << 63) - 1
 
 
@@ -35,11 +38,11 @@ def attributes(found: Stat, number: int, timeout: float = FOREVER) -> pyfuse3.En
     return entry
 
 
-def absent() -> pyfuse3.EntryAttributes:
+def absent(timeout: float = FOREVER) -> pyfuse3.EntryAttributes:
     """The answer "there is no such name", to be remembered."""
     entry = pyfuse3.EntryAttributes()
     entry.st_ino = 0
-    entry.entry_timeout = FOREVER
+    entry.entry_timeout = timeout
     return entry
 
 

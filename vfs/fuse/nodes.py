@@ -68,6 +68,8 @@ class Nodes:
         self._filesystem = filesystem
         self.root = filesystem.root
         self._recent: Recent[Node] = Recent(KEPT)
+        self._removed: dict[int, Node] = {}
+        """What has no name any more, and the kernel still knows: a file that is open, somebody's cwd."""
 
     def number(self, ino: int) -> int:
         """What the kernel calls inode *ino*. EUCLEAN: it cannot be told of (0 means "none" to it)."""
@@ -89,7 +91,7 @@ class Nodes:
         """The node that the kernel calls *number*. ESTALE: there is none any more."""
         if number == ROOT:
             return self.root
-        node = self._recent.get(number)
+        node = self._recent.get(number) or self._removed.get(number)
         if node is None:
             node = self._filesystem.node(self.ino(number))
             self._recent.put(number, node)
@@ -101,6 +103,16 @@ class Nodes:
 
     def forget(self, forgotten: Iterable[tuple[int, int]]) -> None:
         """The kernel takes back (number, how often it was told)."""
+        if self._removed:
+            for number, _ in forgotten:
+                self._removed.pop(number, None)
+
+    def pin(self, node: Node) -> None:
+        """A name of *node* was removed: hold it, if that was the last, until the kernel forgets it."""
+        found = node.stat()
+        if found.nlink == 0 or found.is_directory:
+            self._recent.drop(self.number(node.ino))
+            self._removed[self.number(node.ino)] = node
 
 
 class HeldNodes(Nodes):
@@ -124,6 +136,9 @@ class HeldNodes(Nodes):
             # The first object stays: it may hold what a second one of the same inode does not know.
             self._held.setdefault(number, node)
             self._told[number] = self._told.get(number, 0) + 1
+
+    def pin(self, node: Node) -> None:
+        """It is held anyway."""
 
     def forget(self, forgotten: Iterable[tuple[int, int]]) -> None:
         with self._lock:

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, cast
 
 from vfs.api.filesystem import Filesystem
 from vfs.api.node import Entry, Handle, Node
-from vfs.fuse.attributes import FOREVER, absent, attributes, name_only_of, statfs
+from vfs.fuse.attributes import FOREVER, OUTSIDE, absent, attributes, name_only_of, statfs
 from vfs.fuse.library import pyfuse3
 from vfs.fuse.nodes import Recent, nodes_of
 
@@ -119,7 +119,8 @@ class Operations(pyfuse3.Operations):
         self._directories: dict[int, OpenDirectory] = {}
         self._next = itertools.count(1)
         self._filled: Recent[bool] = Recent(FILLED_KEPT)
-        self._absent = absent()
+        self._timeout: float = OUTSIDE if filesystem.changes_outside else FOREVER
+        self._absent = absent(self._timeout)
         # open_by_handle_at(2) and the NFS server ask for inodes that the kernel has forgotten.
         self.supports_dot_lookup = filesystem.stable_numbers
 
@@ -166,7 +167,7 @@ class Operations(pyfuse3.Operations):
 
     def _attributes(self, node: Node, number: int) -> EntryAttributes:
         # A number that is not the inode's own shows as st_ino: let the kernel ask for it.
-        return attributes(node.stat(), number, FOREVER if number == node.ino else 0)
+        return attributes(node.stat(), number, self._timeout if number == node.ino else 0)
 
     async def forget(self, inode_list: Sequence[tuple[InodeT, int]]) -> None:
         self._nodes.forget(inode_list)
@@ -174,7 +175,7 @@ class Operations(pyfuse3.Operations):
     async def getattr(self, inode: InodeT, ctx: RequestContext) -> EntryAttributes:
         try:
             found = self._nodes.get(inode).stat()
-            return attributes(found, found.ino)
+            return attributes(found, found.ino, self._timeout)
         except Exception as error:
             raise failure(error) from None
 
@@ -261,16 +262,18 @@ class Operations(pyfuse3.Operations):
     async def open(self, inode: InodeT, flags: FlagT, ctx: RequestContext) -> FileInfo:
         try:
             node = self._nodes.get(inode)
-            handle = node.open(flags)
-            number = next(self._next)
-            self._handles[number] = handle
-            self._numbers[number] = inode
-            if inode not in self._opened and self._filled.get(inode) is None:
-                self._fill(inode, handle)
-            self._opened[inode] = self._opened.get(inode, 0) + 1
-            return pyfuse3.FileInfo(fh=number, keep_cache=True)
+            return self._opened_file(inode, node.open(flags))
         except Exception as error:
             raise failure(error) from None
+
+    def _opened_file(self, inode: InodeT, handle: Handle) -> FileInfo:
+        number = next(self._next)
+        self._handles[number] = handle
+        self._numbers[number] = inode
+        if inode not in self._opened and self._filled.get(inode) is None:
+            self._fill(inode, handle)
+        self._opened[inode] = self._opened.get(inode, 0) + 1
+        return pyfuse3.FileInfo(fh=number, keep_cache=not self._filesystem.changes_outside)
 
     def _fill(self, inode: InodeT, handle: Handle) -> None:
         """Put a small file's content into the kernel's page cache, which saves the READ that nearly always follows.

@@ -45,6 +45,7 @@ def serve(source: str, mountpoint: str, type: str | None, options: str, debug: b
         image = undo.enter_context(open_image(source, type, options, writable, front=(MountOptions, FuseOptions)))
         common, fuse = image.front
         filesystem = _filesystem(image)
+        filesystem.noatime = common.noatime
 
         def usable() -> None:
             _read_ahead(mountpoint)
@@ -65,13 +66,20 @@ def serve(source: str, mountpoint: str, type: str | None, options: str, debug: b
 def serving(filesystem: Filesystem, xattr: bool, usable: Callable[[], object]) -> tuple[Operations, Loop | TrioLoop]:
     """The handlers that suit a file system and the loop that runs them. *usable* is called when the kernel has got our answer to
     INIT."""
+    operations = Operations if filesystem.read_only else _changing()
     if not filesystem.blocking:
         loop = Loop(ENDING)
-        return Operations(filesystem, xattr, lambda: loop.soon(usable)), loop
+        return operations(filesystem, xattr, lambda: loop.soon(usable)), loop
     from vfs.fuse import threaded  # with it comes trio
 
     waiting = threaded.TrioLoop(ENDING)
-    return threaded.ThreadedOperations(filesystem, xattr, lambda: waiting.soon(usable)), waiting
+    return threaded.in_threads(operations)(filesystem, xattr, lambda: waiting.soon(usable)), waiting
+
+
+def _changing() -> type[Operations]:
+    from vfs.fuse.changing import ChangingOperations
+
+    return ChangingOperations
 
 
 def _filesystem(image: Image) -> Filesystem:

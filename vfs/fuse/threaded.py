@@ -11,14 +11,12 @@ import trio
 from vfs.fuse.library import pyfuse3
 from vfs.fuse.operations import Operations
 
+Base = pyfuse3.Operations
+
 TASKS = 20
 """Requests served at once."""
 
 Result = TypeVar("Result")
-
-
-class ThreadedOperations(Operations):
-    """The handlers, each run in a worker thread."""
 
 
 def _threaded(handler: Callable[..., Coroutine[Any, Any, Result]]) -> Callable[..., Coroutine[Any, Any, Result]]:
@@ -36,20 +34,19 @@ def _threaded(handler: Callable[..., Coroutine[Any, Any, Result]]) -> Callable[.
     return request
 
 
-for _name in (
-    "lookup",
-    "getattr",
-    "readlink",
-    "opendir",
-    "readdir",
-    "open",
-    "read",
-    "release",
-    "statfs",
-    "getxattr",
-    "listxattr",
-):
-    setattr(ThreadedOperations, _name, _threaded(getattr(Operations, _name)))
+REQUESTS = (
+    *("lookup", "getattr", "readlink", "opendir", "readdir", "open", "read", "release", "statfs", "getxattr", "listxattr"),
+    *("mknod", "mkdir", "symlink", "link", "create", "unlink", "rmdir", "rename", "setattr", "setxattr", "removexattr"),
+    *("write", "flush", "fsync", "fsyncdir"),
+)
+
+
+def in_threads(operations: type[Operations]) -> type[Operations]:
+    """The same handlers, each run in a worker thread."""
+    own = {
+        name: _threaded(getattr(operations, name)) for name in REQUESTS if getattr(operations, name) is not getattr(Base, name)
+    }
+    return type("ThreadedOperations", (operations,), own)
 
 
 class TrioLoop:

@@ -32,7 +32,8 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from vfs.api import Change, Handle, fail
-from vfs.view.dentry import DIRECTORY, REGULAR, Dentry
+from vfs.view.dentry import DIRECTORY, LINK, REGULAR, Dentry
+from vfs.view.kernel.descriptors import has_descriptor
 from vfs.view.kernel.notify import Call
 from vfs.view.memfd import make_memfd
 from vfs.view.mirrors import Mirrors
@@ -57,6 +58,8 @@ CACHE_BYTES: Final = 256 << 20
 CACHE_DESCRIPTORS: Final = 4096
 SWEEP: Final = 4 * CACHE_DESCRIPTORS
 """From so many known files on, those that nobody has open are forgotten."""
+NEITHER: Final = os.O_ACCMODE
+"""The access mode that allows neither reading nor writing, as O_PATH does."""
 SHRINK_LOOKS: Final = 64
 """How many of the oldest are looked at to find some to drop."""
 CHUNK: Final = 1 << 20
@@ -419,6 +422,9 @@ class OpenFiles:
             taken |= os.O_ACCMODE | os.O_TRUNC
         elif plain:
             placeholder.content()
+        elif flags & os.O_PATH and dentry.kind not in (DIRECTORY, LINK) and not dentry.mount.constant:
+            flags |= NEITHER
+            taken |= NEITHER
         descriptor = os.open(b"/proc/self/fd/%d" % placeholder.holder, flags & taken | os.O_CLOEXEC)
         try:
             return self.give(call, placeholder, descriptor, bool(flags & os.O_CLOEXEC))
@@ -468,7 +474,7 @@ class OpenFiles:
             number = hint if first <= hint < end else first
             for _ in range(min(tries, end - first)):
                 following = number + 1 if number + 1 < end else first
-                if not os.path.lexists(b"/proc/%d/fd/%d" % (tid, number)):
+                if not has_descriptor(tid, number):
                     if len(self.hints) > CACHE_DESCRIPTORS:
                         self.hints.clear()
                     self.hints[tid, end] = following
@@ -488,14 +494,7 @@ class OpenFiles:
 
 def lacks_standard(tid: int) -> bool:
     """Whether one of the descriptors 0 to 2 is closed."""
-    try:
-        for number in (0, 1, 2):
-            os.lstat(b"/proc/%d/fd/%d" % (tid, number))
-    except FileNotFoundError:
-        return True
-    except OSError:
-        pass
-    return False
+    return has_descriptor(tid, 0) is False or has_descriptor(tid, 1) is False or has_descriptor(tid, 2) is False
 
 
 def available_memory() -> int:

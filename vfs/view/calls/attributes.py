@@ -16,7 +16,6 @@ from vfs.view.calls.names import Action, demand_writable, named, opened, unless
 from vfs.view.calls.paths import NAMESPACES
 from vfs.view.calls.table import CallTable, Handler
 from vfs.view.dentry import DIRECTORY, LINK, REGULAR, Dentry
-from vfs.view.files import READY
 from vfs.view.kernel.abi import AT_FDCWD, UTIME_NOW, UTIME_OMIT, XATTR_CREATE, XATTR_REPLACE
 from vfs.view.kernel.notify import Call
 from vfs.view.kernel.structs import signed, signed64
@@ -34,15 +33,16 @@ KEEP = 0xFFFFFFFF
 def install(table: CallTable, supervisor: Supervisor) -> None:
     always = table.always
     calls = Attributes(supervisor)
+    # Of descriptors at any number: a memfd at a low one would take it, and nobody would know.
     always(named(supervisor, calls.chmod(1)), "chmod")
     always(named(supervisor, calls.chmod(2), 1, 0), "fchmodat")
     always(named(supervisor, calls.chmod(2), 1, 0, flags=3), "fchmodat2")
-    table.descriptors(opened(supervisor, calls.chmod(1)), READY, "fchmod")
+    always(opened(supervisor, calls.chmod(1)), "fchmod")
 
     always(named(supervisor, calls.chown(1)), "chown")
     always(named(supervisor, calls.chown(1), follow=False), "lchown")
     always(named(supervisor, calls.chown(2), 1, 0, flags=4), "fchownat")
-    table.descriptors(opened(supervisor, calls.chown(1)), READY, "fchown")
+    always(opened(supervisor, calls.chown(1)), "fchown")
 
     always(named(supervisor, calls.times(1, seconds)), "utime")
     always(named(supervisor, calls.times(1, timevals)), "utimes")
@@ -53,10 +53,10 @@ def install(table: CallTable, supervisor: Supervisor) -> None:
 
     always(unless(bad_attribute, named(supervisor, calls.setxattr)), "setxattr")
     always(unless(bad_attribute, named(supervisor, calls.setxattr, follow=False)), "lsetxattr")
-    table.descriptors(unless(bad_attribute, opened(supervisor, calls.setxattr)), READY, "fsetxattr")
+    always(unless(bad_attribute, opened(supervisor, calls.setxattr)), "fsetxattr")
     always(named(supervisor, calls.removexattr), "removexattr")
     always(named(supervisor, calls.removexattr, follow=False), "lremovexattr")
-    table.descriptors(opened(supervisor, calls.removexattr), READY, "fremovexattr")
+    always(opened(supervisor, calls.removexattr), "fremovexattr")
 
 
 class Attributes:

@@ -59,7 +59,7 @@ def install(table: CallTable, supervisor: Supervisor) -> None:
     always(readlink(supervisor, 1, 0), "readlinkat")
 
     always(named(supervisor, statfs_to(supervisor)), "statfs")
-    table.descriptors(opened(supervisor, statfs_to(supervisor)), READY, "fstatfs")
+    always(opened(supervisor, statfs_to(supervisor)), "fstatfs")
 
     get = getxattr(supervisor)
     always(named(supervisor, get), "getxattr")
@@ -67,7 +67,7 @@ def install(table: CallTable, supervisor: Supervisor) -> None:
     table.descriptors(opened(supervisor, get), READY, "fgetxattr")
     always(named(supervisor, listxattr), "listxattr")
     always(named(supervisor, listxattr, follow=False), "llistxattr")
-    table.descriptors(opened(supervisor, listxattr), READY, "flistxattr")
+    always(opened(supervisor, listxattr), "flistxattr")
     always(named(supervisor, refuse(errno.EOPNOTSUPP), 1, 0, flags=4, known=HANDLE_FLAGS), "name_to_handle_at")
 
 

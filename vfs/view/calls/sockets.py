@@ -18,11 +18,12 @@ from vfs.view.calls.changes import left_by_umask
 from vfs.view.calls.names import demand_writable
 from vfs.view.calls.opening import key_of
 from vfs.view.calls.table import CallTable, Handler
-from vfs.view.dentry import DIRECTORY, Dentry
+from vfs.view.dentry import DIRECTORY, REGULAR, Dentry
 from vfs.view.kernel import structs
 from vfs.view.kernel.abi import AT_FDCWD
 from vfs.view.kernel.notify import CONTINUE, Call
 from vfs.view.names import Elsewhere, Missing, join
+from vfs.view.permissions import WRITE
 from vfs.view.proc.links import told
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class Sockets:
         demand_writable(directory)
         if directory.removed:
             fail(errno.ENOENT)
+        self.supervisor.permissions.demand_entry(directory)
         names = self.supervisor.view.names
         if directory.real:  # the host's own directory: the kernel makes the node
             path = directory.node.host_path() or fail(errno.ENOENT)
@@ -121,7 +123,8 @@ class Sockets:
     def real_path(self, dentry: Dentry) -> bytes:
         """Where the real socket of a virtual one is. ECONNREFUSED; EROFS: connecting asks to write first."""
         if not stat.S_ISSOCK(dentry.kind):
-            fail(errno.EROFS if dentry.mount.read_only and not stat.S_ISLNK(dentry.kind) else errno.ECONNREFUSED)
+            fail(errno.EROFS if dentry.mount.read_only and dentry.kind in (REGULAR, DIRECTORY) else errno.ECONNREFUSED)
+        self.supervisor.permissions.demand(dentry, WRITE)
         if dentry.real:
             return dentry.node.host_path() or fail(errno.ECONNREFUSED)
         path = self.supervisor.files.scratch.socket(key_of(dentry))
