@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,6 +49,16 @@ class Limit:
         return ours / min(theirs) if ours is not None and theirs else None
 
 
+@dataclass(frozen=True)
+class Bound:
+    """What a row must reach by itself: the median of *mode* at most *most* (of the figures' unit), *told* to the reader."""
+
+    row: str
+    mode: str
+    most: float
+    told: str
+
+
 @dataclass
 class Table:
     """A finished benchmark. *base*: the mode that all are shown as a ratio to, if any. *notes*: what happened to a peer."""
@@ -55,7 +66,7 @@ class Table:
     title: str
     figures: Figures
     base: str | None = None
-    limits: list[Limit] = field(default_factory=list)
+    limits: Sequence[Limit | Bound] = ()
     notes: list[str] = field(default_factory=list)
 
     def text(self) -> str:
@@ -73,14 +84,20 @@ class Table:
             lines.append(f"| {row} | " + " | ".join(self._cell(row, mode) for mode in modes) + " |")
         if self.limits:
             lines += ["", "| must reach | at most | measured | |", "|---|---:|---:|---|"]
-            for limit in self.limits:
-                ratio = limit.reached(self.figures)
-                peer = limit.peer if isinstance(limit.peer, str) else "the best of " + ", ".join(limit.peer)
-                verdict = "not measured" if ratio is None else "yes" if ratio <= limit.ratio else "NO"
-                shown = "" if ratio is None else f"{ratio:.2f}"
-                lines.append(f"| {limit.row}: {limit.mode} / {peer} | {limit.ratio} | {shown} | {verdict} |")
+            lines += [self._verdict(limit) for limit in self.limits]
         lines += ["", *(f"* {note}" for note in self.notes)] if self.notes else []
         return "\n".join(lines) + "\n"
+
+    def _verdict(self, limit: Limit | Bound) -> str:
+        if isinstance(limit, Bound):
+            value, most, told = self.figures.median(limit.row, limit.mode), limit.most, f"{limit.most:,.0f} ({limit.told})"
+            name = f"{limit.row}: {limit.mode}, {self.figures.unit}"
+        else:
+            peer = limit.peer if isinstance(limit.peer, str) else "the best of " + ", ".join(limit.peer)
+            value, most, told = limit.reached(self.figures), limit.ratio, f"{limit.ratio:.3g}"
+            name = f"{limit.row}: {limit.mode} / {peer}"
+        verdict = "not measured" if value is None else "yes" if value <= most else "NO"
+        return f"| {name} | {told} | {'' if value is None else f'{value:,.2f}'} | {verdict} |"
 
     def _cell(self, row: str, mode: str) -> str:
         value = self.figures.median(row, mode)

@@ -6,7 +6,6 @@ case). Rounds are interleaved: every mode runs once a round; the table has media
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -14,109 +13,134 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from bench.table import Figures, Limit, Table
+from bench.table import Bound, Figures, Limit, Table
+from bench.view_work import PROGRAMS, make_image, make_tree, make_worker
 
-HERE = Path(__file__).resolve().parent
-UMVIEW = Path(sys.executable).parent / "umview"
-MOUNT = 'mount -t umfuseext2 -o ro "$1" "$2" && shift 2 && exec "$@"'
+UMVIEW = [sys.executable, "-m", "vfs.view.commands.umview"]
 PINNED = ["taskset", "-c", "0"]
+PROOT, PROOT_PINNED = "proot", "proot pinned"
 
-PROGRAMS = {
-    "find -ls, 1000 files": "find . -ls",
-    "grep -r, 1000 files": "grep -rc needle many",
-    "tar c, 1000 files": "tar -c many | cat",
-    "sha256sum 24 MiB": "sha256sum big",
-    # The image has other inode numbers and change times than the tree it was made of: git must not take that for changes.
-    "git status, 5000 files": "git -C repository -c core.checkStat=minimal -c core.trustctime=false status",
-}
+OUTSIDE, INSIDE, HOSTFS, RAMFS = "view, outside", "view, in ext2", "view, in hostfs", "view, in ramfs"
 
-LIMITS = [
-    Limit("stat", "view, outside", "proot", 0.2),
-    Limit("stat", "view, outside", "proot pinned", 0.8),
-    Limit("stat, no such file", "view, outside", "proot", 0.2),
-    Limit("stat, no such file", "view, outside", "proot pinned", 0.8),
-    Limit("stat", "view, inside", "proot", 0.3),
-    Limit("stat", "view, inside", "proot pinned", 1.2),
-    Limit("stat, no such file", "view, inside", "proot", 0.3),
-    Limit("stat, no such file", "view, inside", "proot pinned", 1.2),
-    Limit("open + read 4K + close", "view, inside", "proot", 0.3),
-    Limit("open + read 4K + close", "view, inside", "proot pinned", 1.2),
-    Limit("git status, 5000 files", "view, outside", "proot", 0.5),
+
+@dataclass(frozen=True)
+class Mode:
+    """A way to run a command: *prefix* goes before it, *place* is the tree it finds. *writable*: it may be written there;
+    *repository*: the tree is whole."""
+
+    prefix: list[str]
+    place: Path
+    writable: bool = True
+    repository: bool = True
+
+    @property
+    def is_peer(self) -> bool:
+        return "proot" in self.prefix
+
+
+def against_proot(row: str, mode: str, most: float, most_pinned: float) -> list[Limit | Bound]:
+    return [Limit(row, mode, PROOT, most), Limit(row, mode, PROOT_PINNED, most_pinned)]
+
+
+LIMITS: list[Limit | Bound] = [
+    *against_proot("stat", OUTSIDE, 0.15, 0.7),
+    *against_proot("stat, no such file", OUTSIDE, 0.15, 0.7),
+    *against_proot("stat, relative name", OUTSIDE, 0.15, 0.7),
+    *against_proot("open + close", OUTSIDE, 0.15, 0.7),
+    *against_proot("stat", INSIDE, 0.2, 1.0),
+    *against_proot("stat, no such file", INSIDE, 0.2, 1.0),
+    *against_proot("stat, relative name", INSIDE, 0.2, 1.0),
+    *against_proot("open + close", INSIDE, 0.2, 1.0),
+    *against_proot("open + read 4K + close", INSIDE, 0.2, 1.0),
+    *against_proot("pread 4K", INSIDE, 0.2, 1.0),
+    *against_proot("pread 4K of 24 MiB", INSIDE, 0.2, 1.0),
+    Limit("git status, 5000 files", OUTSIDE, PROOT, 0.4),
+    Limit("git status, 5000 files", OUTSIDE, "native", 5),
+    Limit("make -j2, 50 C files", OUTSIDE, "native", 1.5),
+    Limit("pread 4K", OUTSIDE, "native", 1.1),
+    Limit("pwrite 4K", OUTSIDE, "native", 1.1),
+    Limit("fstat", OUTSIDE, "native", 1.1),
+    Limit("lseek", OUTSIDE, "native", 1.1),
+    Bound("pread 128K of 1 MiB", INSIDE, 131072 / 1.5e3, "1.5 GB/s"),
+    Bound("pread 128K of 24 MiB", INSIDE, 131072 / 1.5e3, "1.5 GB/s"),
+    Limit("pread 128K of 24 MiB", HOSTFS, "native", 1 / 0.9),
+    Limit("pwrite 128K", HOSTFS, "native", 1 / 0.9),
+    Bound("start of true", "view, no mount", 250e3, "250 ms"),
 ]
 
 
-def make_tree(tree: Path) -> None:
-    """The files that are worked on: few for single calls, 1000 for programs, a repository of 5000."""
-    (tree / "many").mkdir(parents=True)
-    for index in range(1000):
-        directory = tree / "many" / f"d{index // 50}"
-        directory.mkdir(exist_ok=True)
-        (directory / f"f{index}").write_text(f"needle {index}\n" * (index % 300))
-    (tree / "small").write_bytes(os.urandom(4096))
-    (tree / "big").write_bytes(os.urandom(24 << 20))
-    repository = tree / "repository"
-    for index in range(5000):
-        directory = repository / f"d{index // 100}"
-        directory.mkdir(parents=True, exist_ok=True)
-        (directory / f"f{index}").write_text(f"content {index}\n")
-        # Older than the index: else git, not trusting times, reads every file each time where it cannot write the index anew.
-        os.utime(directory / f"f{index}", (10**9, 10**9))
-    git = ["git", "-C", str(repository), "-c", "user.name=bench", "-c", "user.email=bench@localhost"]
-    for command in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "all"], ["update-index", "-q", "--refresh"]):
-        subprocess.run([*git, *command], check=True)
-
-
 @contextmanager
-def prepared() -> Iterator[tuple[Path, Path, Path, Path]]:
-    """(host tree, image of it, mount point, worker)."""
+def prepared() -> Iterator[tuple[dict[str, Mode], Path]]:
+    """The modes, and the worker."""
     with tempfile.TemporaryDirectory(prefix="bench-view-") as name:
         work = Path(name)
         tree, image, mountpoint, worker = work / "tree", work / "tree.img", work / "mnt", work / "worker"
         make_tree(tree)
         mountpoint.mkdir()
-        with image.open("wb") as file:
-            file.truncate(256 << 20)
-        subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", tree, image], check=True)
-        subprocess.run(["gcc", "-O2", "-o", worker, HERE / "view_worker.c"], check=True)
-        yield tree, image, mountpoint, worker
+        make_image(tree, image)
+        make_worker(worker)
+
+        def view(*command: str) -> list[str]:
+            mount = " && ".join([*command, 'exec "$@"'])
+            return [*UMVIEW, "bash", "-c", f"M={mountpoint} T={tree}; {mount}", "mounted"]
+
+        ext2 = view(f"mount -t umfuseext2 -o ro {image} $M")
+        copied = "cd $T && cp -r small medium big many many.tar out project $M"
+        modes = {
+            "native": Mode([], tree),
+            "view, no mount": Mode(UMVIEW, tree),
+            OUTSIDE: Mode(ext2, tree),
+            INSIDE: Mode(ext2, mountpoint, writable=False),
+            "view, in ext2, pinned": Mode([*PINNED, *ext2], mountpoint, writable=False),
+            HOSTFS: Mode(view("mount -t hostfs $T $M"), mountpoint),
+            RAMFS: Mode(view("mount -t ramfs none $M", copied), mountpoint, repository=False),
+        }
+        if shutil.which("proot"):
+            proot = ["proot", "-b", f"{tree}:{mountpoint}"]
+            modes[PROOT] = Mode(proot, mountpoint)
+            modes[PROOT_PINNED] = Mode([*PINNED, *proot], mountpoint)
+        yield modes, worker
 
 
-def measure(figures: Figures, mode: str, prefix: list[str], tree: Path, worker: Path, seconds: float) -> None:
-    """One turn of one mode: the worker's calls, then the programs."""
-    calls = subprocess.run(
-        [*prefix, str(worker), str(tree), str(seconds)], check=True, capture_output=True, text=True, timeout=120
-    ).stdout
+def measure(figures: Figures, name: str, mode: Mode, worker: Path, seconds: float) -> None:
+    """One turn of one mode: its start, the worker's calls, then the programs."""
+    started = time.monotonic()
+    subprocess.run([*mode.prefix, "true"], check=True, timeout=60)
+    figures.add("start of true", name, (time.monotonic() - started) * 1e6)
+    command = [*mode.prefix, str(worker), str(mode.place), str(seconds), *(["write"] if mode.writable else [])]
+    calls = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=120).stdout
     for line in calls.splitlines():
         row, _, nanoseconds = line.partition("\t")
-        figures.add(row, mode, float(nanoseconds) / 1e3)
+        figures.add(row, name, float(nanoseconds) / 1e3)
     # The programs are timed inside the mode: its own start is not their time.
-    script = 'cd $1; shift; for c in "$@"; do s=$(date +%s%N); eval "$c" >/dev/null; e=$(date +%s%N); echo $((e-s)); done'
-    command = [*prefix, "bash", "-c", script, "programs", str(tree), *PROGRAMS.values()]
-    times = subprocess.run(command, check=True, capture_output=True, text=True, timeout=300).stdout.split()
-    for row, taken in zip(PROGRAMS, times, strict=True):
-        figures.add(row, mode, int(taken) / 1e3)
+    programs = {
+        row: program
+        for row, program in PROGRAMS.items()
+        if (mode.writable or not program.writes)
+        and (mode.repository or "repository" not in program.command)
+        and (program.peers or not mode.is_peer)
+    }
+    script = (
+        'cd $1; shift; while [ $# -gt 0 ]; do s=$(date +%s%N); (eval "$1") >/dev/null || exit; e=$(date +%s%N); echo $((e-s)); '
+        'eval "$2" >/dev/null; shift 2; done'
+    )
+    words = [word for program in programs.values() for word in (program.command, program.clean)]
+    command = [*mode.prefix, "bash", "-c", script, "programs", str(mode.place), *words]
+    times = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=300).stdout.split()
+    for row, taken in zip(programs, times, strict=True):
+        figures.add(row, name, int(taken) / 1e3)
 
 
 def run(quick: bool) -> Table:
-    rounds, seconds = (2, 0.05) if quick else (7, 0.2)
+    rounds, seconds = (2, 0.03) if quick else (7, 0.1)
     figures = Figures("µs")
-    with prepared() as (tree, image, mountpoint, worker):
-        view = [str(UMVIEW), "bash", "-c", MOUNT, "mounted", str(image), str(mountpoint)]
-        modes: dict[str, tuple[list[str], Path]] = {
-            "native": ([], tree),
-            "view, no mount": ([str(UMVIEW)], tree),
-            "view, outside": (view, tree),
-            "view, inside": (view, mountpoint),
-            "view, inside, pinned": ([*PINNED, *view], mountpoint),
-        }
-        if shutil.which("proot"):
-            modes["proot"] = (["proot", "-b", f"{tree}:{mountpoint}"], mountpoint)
-            modes["proot pinned"] = ([*PINNED, *modes["proot"][0]], mountpoint)
+    with prepared() as (modes, worker):
         for number in range(rounds):
-            for mode, (prefix, place) in modes.items():
+            for name, mode in modes.items():
                 started = time.monotonic()
-                measure(figures, mode, prefix, place, worker, seconds)
-                print(f"round {number + 1} of {rounds}: {mode}: {time.monotonic() - started:.1f} s", file=sys.stderr)
+                measure(figures, name, mode, worker, seconds)
+                print(f"round {number + 1} of {rounds}: {name}: {time.monotonic() - started:.1f} s", file=sys.stderr)
     return Table("System calls and programs in a view", figures, "native", LIMITS)

@@ -6,7 +6,6 @@ above it, and those below are known as long as somebody holds them. So there is 
 
 from __future__ import annotations
 
-import dataclasses
 import stat
 import weakref
 from typing import TYPE_CHECKING
@@ -123,7 +122,7 @@ class Dentry:
         placeholder = self.mount.superblock.placeholders.get(self.node.ino)
         if placeholder is None or placeholder.holder < 0 or self.kind != REGULAR or self.mount.constant:
             return found
-        return placeholder.overlay(dataclasses.replace(found))
+        return placeholder.overlay(found.copy())
 
 
 Place = Dentry | bytes

@@ -33,6 +33,7 @@ from typing import Final
 
 from vfs.api import Change, Handle, fail
 from vfs.view.dentry import DIRECTORY, LINK, REGULAR, Dentry
+from vfs.view.kernel.descriptors import has_descriptor
 from vfs.view.kernel.notify import Call
 from vfs.view.memfd import make_memfd
 from vfs.view.mirrors import Mirrors
@@ -473,7 +474,7 @@ class OpenFiles:
             number = hint if first <= hint < end else first
             for _ in range(min(tries, end - first)):
                 following = number + 1 if number + 1 < end else first
-                if not os.path.lexists(b"/proc/%d/fd/%d" % (tid, number)):
+                if not has_descriptor(tid, number):
                     if len(self.hints) > CACHE_DESCRIPTORS:
                         self.hints.clear()
                     self.hints[tid, end] = following
@@ -493,14 +494,7 @@ class OpenFiles:
 
 def lacks_standard(tid: int) -> bool:
     """Whether one of the descriptors 0 to 2 is closed."""
-    try:
-        for number in (0, 1, 2):
-            os.lstat(b"/proc/%d/fd/%d" % (tid, number))
-    except FileNotFoundError:
-        return True
-    except OSError:
-        pass
-    return False
+    return has_descriptor(tid, 0) is False or has_descriptor(tid, 1) is False or has_descriptor(tid, 2) is False
 
 
 def available_memory() -> int:

@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import errno
 import os
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from vfs.api import fail
-from vfs.view.afar import Afar
 from vfs.view.dentry import DIRECTORY, LINK, Dentry, Place
+from vfs.view.hostnames import HostNames
 from vfs.view.kernel.abi import (
     RESOLVE_BENEATH,
     RESOLVE_IN_ROOT,
@@ -96,60 +95,6 @@ def same(one: Place, other: Place) -> bool:
     return one == other
 
 
-class HostNames:
-    """Names of the host that were walked and met no mount.
-
-    *directories*: strings of directories, with the canonical directory that they lead to; *finals*: whole names whose last
-    component is no link, or one that leads to no mount. The outside may change both, so an entry is believed for `LIFETIME`
-    seconds; the view's own renames, links and mounts drop all.
-    """
-
-    LIFETIME = 1.0
-    LIMIT = 4096
-
-    def __init__(self, mounts: MountTable) -> None:
-        self.mounts = mounts
-        self.directories: dict[bytes, tuple[bytes, float]] = {}
-        self.finals: dict[bytes, float] = {}
-        self.afar = Afar()
-
-    def learn_directory(self, directory: bytes, canonical: bytes) -> None:
-        if len(self.directories) >= self.LIMIT:
-            self.directories.clear()
-        self.directories[directory] = (canonical.rstrip(b"/"), time.monotonic() + self.LIFETIME)
-
-    def learn_final(self, path: bytes) -> None:
-        if len(self.finals) >= self.LIMIT:
-            self.finals.clear()
-        self.finals[path] = time.monotonic() + self.LIFETIME
-
-    def forget(self) -> None:
-        self.directories.clear()
-        self.finals.clear()
-        self.afar.deadline = 0.0
-
-    def far(self, path: bytes, follow: bool) -> bool:
-        """Whether this absolute name certainly stays on the host. `False` means: walk it."""
-        directory, _, name = path.rpartition(b"/")
-        entry = self.directories.get(directory)
-        if entry is None:
-            return False
-        canonical, deadline = entry
-        now = time.monotonic()
-        if now > deadline:
-            del self.directories[directory]
-            return False
-        if name in (b"", b".", b"..") or (canonical + b"/" + name) in self.mounts.points:
-            return False
-        if follow and self.finals.get(path, 0.0) < now:
-            try:
-                os.readlink(path)
-                return False
-            except OSError:  # EINVAL: no link. ENOENT and the rest: the kernel will say so
-                self.learn_final(path)
-        return True
-
-
 class Names:
     """Resolves the names of one view."""
 
@@ -164,14 +109,18 @@ class Names:
         self.dentries: dict[bytes, Dentry] = {}
         self.absent: set[bytes] = set()
         """Both by path, and only of what shows at that path (`shows`)."""
+        self.recent: dict[bytes, Dentry] = {}
+        """Dentries of file systems that others change, by path: the module is asked each time, but they need not be made anew."""
         self.owners: dict[bytes, Mount | None] = {}
 
     def forget(self) -> None:
         """The table has changed: nothing that was remembered holds."""
         self.dentries.clear()
         self.absent.clear()
+        self.recent.clear()
         self.owners.clear()
         self.host.forget()
+        self.tasks.cwds.clear()
 
     def shows(self, place: Place) -> bool:
         """Whether a directory is what its path leads to. A task may be in one that a later mount hides, or in one of a mount that
@@ -215,7 +164,10 @@ class Names:
                     fail(errno.ENOENT)
             if isinstance(base, bytes) and self.host.far(full, follow):
                 return None
-        place, crossed, proc = self.walk(call.tid, base, path, follow, shown, full.rpartition(b"/")[0] if shown else None)
+        if shown:
+            place, crossed, proc = self.walk_shown(call.tid, base, path, full, follow, True)
+        else:
+            place, crossed, proc = self.walk(call.tid, base, path, follow, False)
         if isinstance(place, Dentry):
             return place
         if crossed and not (place == full and isinstance(base, bytes)):  # through a hole the kernel goes the same way
@@ -233,7 +185,11 @@ class Names:
         start: Place | None = b"/" if absolute and not resolve else self.tasks.place(call.tid, dirfd)
         if start is None:
             return None
-        return self.walk(call.tid, start, path, follow, not resolve and (absolute or self.shows(start)), None, resolve)
+        shown = not resolve and (absolute or self.shows(start))
+        if shown:
+            full = path if absolute else join(start.path if isinstance(start, Dentry) else start, path)
+            return self.walk_shown(call.tid, start, path, full, follow, False)
+        return self.walk(call.tid, start, path, follow, False, None, resolve)
 
     def parent(self, call: Call, dirfd: int, path: bytes) -> Parent | None:
         """Where a name would be made or removed: for calls that look for its last component in their own way. `None`: not to be
@@ -262,6 +218,28 @@ class Names:
             return None
 
     # ---------------------------------------------------------------- the walk
+
+    def walk_shown(self, tid: int, start: Place, path: bytes, full: bytes, follow: bool, learn: bool) -> Located:
+        """Walk *path* from *start*, which is shown, or from as far down as its absolute name *full* is known. (In human mode all
+        directories on the way are asked.)"""
+        nearest = self.nearest(full) if self.search_allowed is None else None
+        if nearest is not None:
+            return self.walk(tid, nearest[0], nearest[1], follow, True)
+        return self.walk(tid, start, path, follow, True, full.rpartition(b"/")[0] if learn else None)
+
+    def nearest(self, full: bytes) -> tuple[Dentry, bytes] | None:
+        """The virtual directory nearest to the end of a name that is known by its canonical path, and the rest of the name."""
+        at = full.rfind(b"/")
+        known = self.dentries.get(full[:at])
+        if known is not None and known.kind == DIRECTORY:
+            return known, full[at + 1 :]
+        while at > 0:
+            mount = self.mounts.on.get(full[:at])
+            if mount is not None:
+                root = mount.root
+                return (root, full[at:].lstrip(b"/")) if root.kind == DIRECTORY and self.shows(root) else None
+            at = full.rfind(b"/", 0, at)
+        return None
 
     def walk(
         self, tid: int, start: Place, path: bytes, follow: bool, shown: bool, learn: bytes | None = None, resolve: int = 0
@@ -456,7 +434,12 @@ class Names:
         if directory.removed:
             fail(errno.ENOENT)
         if not owner.is_ours:
-            return self.entry_of(directory, name)
+            dentry = self.entry_of(directory, name)
+            if owner.filesystem.changes_outside:
+                if len(self.recent) >= self.host.LIMIT:
+                    self.recent.clear()
+                self.recent[path] = dentry
+            return dentry
         if shown and path in self.absent:
             fail(errno.ENOENT)
         dentry = directory.known(name)
@@ -491,7 +474,9 @@ class Names:
 
     def vanished(self, directory: Dentry, name: bytes) -> None:
         """An entry of a virtual directory was removed."""
-        self.dentries.pop(join(directory.path, name), None)
+        path = join(directory.path, name)
+        self.dentries.pop(path, None)
+        self.recent.pop(path, None)
         removed = directory.lose(name)
         if self.mirrors.paths:
             self.mirrors.vanished(directory, name, removed)
@@ -514,6 +499,7 @@ class Names:
                 self.forget()
         for path in (join(directory.path, name), join(new.path, new_name)):
             self.dentries.pop(path, None)
+            self.recent.pop(path, None)
             self.absent.discard(path)
 
 

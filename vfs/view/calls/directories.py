@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 from vfs.api import fail
 from vfs.view.calls.names import named, redirect, show
-from vfs.view.calls.table import CallTable
+from vfs.view.calls.table import CallTable, Handler
 from vfs.view.dentry import DIRECTORY, Dentry
 from vfs.view.files import READY
 from vfs.view.kernel import structs
 from vfs.view.kernel.abi import AT_FDCWD
 from vfs.view.kernel.inplace import is_traced
+from vfs.view.kernel.loop import let_through
 from vfs.view.kernel.notify import CONTINUE, Call
 from vfs.view.kernel.structs import signed
 from vfs.view.names import Elsewhere
@@ -36,7 +37,8 @@ def install(table: CallTable, supervisor: Supervisor) -> None:
     # Any number: a directory may have been dup2'ed to a low one.
     table.always(lambda call: calls.getdents(call, structs.pack_dirent64), "getdents64")
     table.always(lambda call: calls.getdents(call, structs.pack_dirent), "getdents")
-    table.always(named(supervisor, calls.chdir), "chdir")
+    table.always(calls.moving(named(supervisor, calls.chdir)), "chdir")
+    table.always(calls.moving(let_through), "fchdir", "setns")
     table.always(calls.getcwd, "getcwd")
     table.always(calls.chroot, "chroot")
     table.always(calls.pivot_root, "pivot_root")
@@ -105,6 +107,18 @@ class Directories:
             fail(errno.EINVAL)
         return b"".join(parts), position
 
+    def moving(self, handler: Handler) -> Handler:
+        """A handler of a call that changes the current directory. It looks names up in the old one: so this comes last."""
+        moves = self.supervisor.tasks.moves
+
+        def handle(call: Call) -> int:
+            try:
+                return handler(call)
+            finally:
+                moves(call.tid)
+
+        return handle
+
     def chdir(self, call: Call, dentry: Dentry) -> int:
         """The kernel's idea of the cwd becomes the placeholder: what fchdir does with its descriptor."""
         if dentry.kind != DIRECTORY:
@@ -116,7 +130,7 @@ class Directories:
             return self.supervisor.traced.chdir(call, placeholder.holder)
         number = files.give(call, placeholder, placeholder.holder, True, answer=False)
         with call.stop() as stopped:
-            result = stopped.syscall("fchdir", number)
+            result = stopped.syscall("fchdir", number, 0, 0, 0, 0, call.listener.cookie)
             stopped.syscall("close", number)
             return stopped.finish(result)
 

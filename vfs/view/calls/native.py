@@ -32,7 +32,6 @@ _REASONS = {
     "a virtual descriptor is a real one: closing, locks and waiting are the kernel's": """
         close close_range flock epoll_create epoll_create1 epoll_ctl epoll_pwait epoll_pwait2 epoll_wait poll ppoll select
         pselect6""",
-    "a virtual directory's descriptor is a real one": "fchdir",
     "advice: without effect on a virtual file": "readahead fadvise64 cachestat",
     "makes descriptors of the host's": """
         eventfd eventfd2 pipe pipe2 socket socketpair accept accept4 inotify_init inotify_init1 fanotify_init perf_event_open
@@ -49,7 +48,7 @@ _REASONS = {
     "security modules and filters: they add to the view's": """
         seccomp landlock_restrict_self lsm_get_self_attr lsm_list_modules lsm_set_self_attr""",
     "another process's memory; the kernel asks who may": "process_vm_readv process_vm_writev",
-    "namespaces: the view shows in all that keep the host's root": "unshare setns listns",
+    "namespaces: the view shows in all that keep the host's root": "unshare listns",
     "no AIO context can be made": "io_cancel io_destroy io_getevents io_pgetevents",
     "this kernel has it no more: ENOSYS": """
         _sysctl afs_syscall create_module epoll_ctl_old epoll_wait_old get_kernel_syms getpmsg lookup_dcookie nfsservctl putpmsg

@@ -175,6 +175,21 @@ def write_some(tid: int, address: int, data: bytes, start: int = 0, size: int | 
 
 def write_memory(tid: int, address: int, data: bytes) -> None:
     """All of it, else EFAULT."""
+    size = len(data)
+    if 0 < size <= _PAGE:  # as in read_string
+        buffer = _take()
+        _, iovecs, local, remote, page = buffer
+        page[:size] = data
+        iovecs[2] = address
+        iovecs[1] = iovecs[3] = size
+        count = _writev(tid, local, _one, remote, _one, _none)
+        iovecs[1] = _PAGE
+        _pool.append(buffer)
+        if count < 0:
+            raise _why(tid, address)
+        if count == size:
+            return
+        raise OSError(errno.EFAULT, "bad address")
     if write_some(tid, address, data) != len(data):
         raise OSError(errno.EFAULT, "bad address")
 
