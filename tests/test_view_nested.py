@@ -209,7 +209,7 @@ sys.exit(umview.main(sys.argv[1:]))
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=ENVIRONMENT)
     numbers = [line.rpartition(":")[2] for line in done.stdout.splitlines()]
     assert numbers == ["1]", "2]", "3]", "4]", "5]", "6]", "9]", "1", "14]"]
-    assert done.stderr == "umview: no view is possible: no more than 8192 views and identities are possible at a time\n"
+    assert done.stderr == "umview: no view is possible: no more than 8192 views, identities and roots are possible at a time\n"
 
 
 def test_personality_hides_the_context() -> None:

@@ -1,4 +1,4 @@
-"""Contexts: which view a task is in, and whom it takes itself for. The task itself carries the answer.
+"""Contexts: which view a task is in, whom it takes itself for, and where its root is. The task itself carries the answer.
 
 What a task inherits over fork, clone and exec, natively and at once, and what we can read at any time, is its *personality*
 (personality(2)). The kernel gives no meaning to bits 8 to 16 and 28 to 31 of it: they hold the number of the task's context, 0
@@ -27,6 +27,7 @@ from vfs.view.kernel.trace import Stopped
 
 if TYPE_CHECKING:
     from vfs.view.credentials import Credentials
+    from vfs.view.dentry import Dentry
     from vfs.view.view import View
 
 BITS = 0x1FF00 | 0xF0000000
@@ -49,12 +50,12 @@ def decode(personality: int) -> int:
 
 
 class Context:
-    """A view, and virtual credentials (`None`: a task's are the real ones)."""
+    """A view, virtual credentials (`None`: a task's are the real ones), and a root directory (`None`: that of the view)."""
 
-    __slots__ = ("credentials", "number", "view")
+    __slots__ = ("credentials", "number", "root", "view")
 
-    def __init__(self, number: int, view: View, credentials: Credentials | None = None) -> None:
-        self.number, self.view, self.credentials = number, view, credentials
+    def __init__(self, number: int, view: View, credentials: Credentials | None = None, root: Dentry | None = None) -> None:
+        self.number, self.view, self.credentials, self.root = number, view, credentials, root
 
 
 class Contexts:
@@ -63,7 +64,7 @@ class Contexts:
     def __init__(self, outermost: View, enter: Callable[[Context], None]) -> None:
         self.outermost = Context(0, outermost)
         self.by_number = {0: self.outermost}
-        self.interned: dict[tuple[View, Credentials | None], Context] = {(outermost, None): self.outermost}
+        self.interned: dict[tuple[View, Credentials | None, Dentry | None], Context] = {(outermost, None, None): self.outermost}
         self.free = deque(range(1, LIMIT))
         """Numbers; those given back last come last."""
         self.enter = enter
@@ -79,7 +80,7 @@ class Contexts:
         """Before the tree starts: the outermost context has these credentials."""
         self.interned.clear()
         self.outermost.credentials = credentials
-        self.interned[view, credentials] = self.outermost
+        self.interned[view, credentials, None] = self.outermost
 
     # ---------------------------------------------------------------- of tasks
 
@@ -135,9 +136,9 @@ class Contexts:
 
     # ---------------------------------------------------------------- changing
 
-    def intern(self, view: View, credentials: Credentials | None) -> Context:
-        """The context of these two. EAGAIN: there are too many."""
-        found = self.interned.get((view, credentials))
+    def intern(self, view: View, credentials: Credentials | None, root: Dentry | None) -> Context:
+        """The context of these three. EAGAIN: there are too many."""
+        found = self.interned.get((view, credentials, root))
         if found is not None:
             return found
         if personalities_are_refused(encode(1)):
@@ -145,9 +146,9 @@ class Contexts:
         if not self.free:
             self.sweep()
         if not self.free:
-            fail(errno.EAGAIN, f"no more than {LIMIT} views and identities are possible at a time")
-        context = Context(self.free.popleft(), view, credentials)
-        self.by_number[context.number] = self.interned[view, credentials] = context
+            fail(errno.EAGAIN, f"no more than {LIMIT} views, identities and roots are possible at a time")
+        context = Context(self.free.popleft(), view, credentials, root)
+        self.by_number[context.number] = self.interned[view, credentials, root] = context
         if self.only:
             self.ask()
         return context
@@ -166,7 +167,7 @@ class Contexts:
         used = self.numbers_used()
         for number, context in list(self.by_number.items()):
             if number and number not in used:
-                del self.by_number[number], self.interned[context.view, context.credentials]
+                del self.by_number[number], self.interned[context.view, context.credentials, context.root]
                 self.free.append(number)
         if len(self.by_number) == 1:
             self.only = True

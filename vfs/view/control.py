@@ -108,7 +108,7 @@ def nested(supervisor: Supervisor, call: Call, arguments: Arguments) -> Answer:
     try:
         for service in wanted:
             made.services.add(service)
-        context = supervisor.contexts.intern(made, identity)
+        context = supervisor.contexts.intern(made, identity, supervisor.context.root)
     except BaseException:
         supervisor.views.remove(made)
         raise
@@ -132,7 +132,7 @@ def identity(supervisor: Supervisor, call: Call, arguments: Arguments) -> Answer
     if not isinstance(groups, list) or len(groups) > credentials.MAX_GROUPS:
         fail(errno.EINVAL, "too many groups")
     new = credentials.user(number(arguments.get("uid")), number(arguments.get("gid")), tuple(map(number, groups)))
-    return Answer({}, supervisor.contexts.intern(supervisor.view, new))
+    return Answer({}, supervisor.contexts.intern(supervisor.view, new, supervisor.context.root))
 
 
 REQUESTS: dict[str, Callable[[Supervisor, Call, Arguments], Answer]] = {

@@ -6,6 +6,7 @@ above it, and those below are known as long as somebody holds them. So there is 
 
 from __future__ import annotations
 
+import os
 import stat
 import weakref
 from typing import TYPE_CHECKING
@@ -18,14 +19,29 @@ if TYPE_CHECKING:
 DIRECTORY, REGULAR, LINK = stat.S_IFDIR, stat.S_IFREG, stat.S_IFLNK
 
 
+def is_proc(device: int) -> bool:
+    """Whether a file system of the host is a /proc. (Each mount of it has its own device, and the numbers are used again.)"""
+    if device < 0 or os.major(device):
+        return False
+    wanted = b"0:%d" % os.minor(device)
+    with open("/proc/self/mountinfo", "rb") as lines:
+        for line in lines:
+            words = line.split()
+            if words[2] == wanted:
+                return words[words.index(b"-") + 1] == b"proc"
+    return False
+
+
 class Dentry:
     """One name of a virtual node, in one mount. *parent* is `None` for a mount's root; *kind* is the type in `st_mode`; *real*:
-    it is a file of the host's, whose descriptor is handed to processes; *removed*: the name is gone, the node is still held."""
+    it is a file of the host's, whose descriptor is handed to processes; *proc*: of the host's /proc, and means something else to
+    every process; *removed*: the name is gone, the node is still held."""
 
     __slots__ = (
         "__weakref__",
         "children",
         "epoch",
+        "host_device",
         "kind",
         "known_path",
         "mount",
@@ -34,6 +50,7 @@ class Dentry:
         "packed_stat",
         "packed_statx",
         "parent",
+        "proc",
         "real",
         "removed",
     )
@@ -43,6 +60,9 @@ class Dentry:
         found = node.stat()
         self.kind = stat.S_IFMT(found.mode)
         self.real = found.real is not None
+        self.host_device = found.real[0] if found.real is not None else -1
+        same = parent is not None and parent.host_device == self.host_device
+        self.proc: bool = parent.proc if parent is not None and same else is_proc(self.host_device)
         self.removed = False
         self.epoch = -1
         self.known_path = b""

@@ -66,6 +66,7 @@ class Mount:
         "above",
         "covered",
         "epoch",
+        "hidden",
         "holes",
         "id",
         "options",
@@ -90,10 +91,13 @@ class Mount:
         options: ViewOptions,
         read_only: bool = False,
         shown: str = "",
+        hidden: bool = False,
     ) -> None:
         self.id = FIRST_ID + next(_serial)
         self.superblock, self.type, self.source, self.target = superblock, type, source, target
         self.covered, self.above, self.options, self.shown = covered, above, options, shown
+        self.hidden = hidden
+        """It stands for the directory of the host that it shows (`roots`)."""
         self.read_only = read_only or superblock.filesystem.read_only
         base = target.rstrip(b"/")
         self.holes = frozenset(base + b"/" + os.fsencode(path).strip(b"/") for path in options.excepted)
@@ -113,7 +117,7 @@ class Mount:
     @property
     def inside(self) -> Mount | None:
         """The mount that holds the mount point, `None`: the host."""
-        return self.above.mount if isinstance(self.above, Dentry) else None
+        return owner_of(self.above)
 
     @property
     def constant(self) -> bool:
@@ -131,6 +135,11 @@ class Mount:
         words += [name for name in ("nosuid", "nodev", "noexec", "noatime") if getattr(self.options, name)]
         words += ["except=" + path for path in self.options.excepted]
         return ",".join([*words, self.shown] if self.shown else words)
+
+
+def owner_of(place: Place) -> Mount | None:
+    """The mount that a place is in, `None`: the host, or what stands for it."""
+    return place.mount if isinstance(place, Dentry) and not place.mount.hidden else None
 
 
 class MountTable:
@@ -208,7 +217,7 @@ class MountTable:
 
     def beneath(self, path: bytes, mount: Mount) -> Mount | None:
         """Who owns *path* where *mount* has a hole there."""
-        owner = mount.covered.mount if isinstance(mount.covered, Dentry) else None
+        owner = owner_of(mount.covered)
         at = path.find(b"/", len(mount.target.rstrip(b"/")) + 1)
         while at > 0:
             owner = self.owner_at(path[:at], owner)
@@ -233,5 +242,5 @@ class MountTable:
 
     def under(self, dentry: Dentry) -> bool:
         """Whether a mount point lies on a dentry or below it."""
-        path = dentry.path
-        return any(m.inside is dentry.mount and (m.target == path or m.target.startswith(path + b"/")) for m in self.mounts)
+        path, owner = dentry.path, owner_of(dentry)
+        return any(m.inside is owner and (m.target == path or m.target.startswith(path + b"/")) for m in self.mounts)

@@ -26,7 +26,7 @@ from vfs.view.kernel.abi import (
     RESOLVE_NO_XDEV,
 )
 from vfs.view.kernel.notify import Call
-from vfs.view.mounts import Mount, MountTable
+from vfs.view.mounts import Mount, MountTable, owner_of
 from vfs.view.proc.access import demand_access
 from vfs.view.proc.links import MAGIC, place_of
 
@@ -95,6 +95,22 @@ def same(one: Place, other: Place) -> bool:
     return one == other
 
 
+PROC_ROOT_INO = 1  # linux/proc_ns.h
+
+
+def proc_path(dentry: Dentry) -> bytes | None:
+    """The path in the host's /proc of what is of it, wherever that is mounted or bound; `None`: not to be known."""
+    names, here = [dentry.name], dentry
+    while here.parent is not None and here.parent.proc:
+        here = here.parent
+        names.append(here.name)
+    real = here.stat().real
+    if real is not None and real[1] == PROC_ROOT_INO:
+        return b"/proc/" + b"/".join(reversed(names[:-1]))
+    path = dentry.node.host_path()
+    return path if path is not None and path.startswith(b"/proc/") else None
+
+
 class Names:
     """Resolves the names of one view."""
 
@@ -102,6 +118,8 @@ class Names:
 
     def __init__(self, mounts: MountTable, tasks: Tasks) -> None:
         self.mounts, self.tasks = mounts, tasks
+        self.top: Dentry | None = None
+        """The root of the task whose call is being answered, where it is not the view's (`roots`)."""
         self.host = HostNames(mounts)
         self.mirrors = tasks.files.mirrors
         self.search_allowed: Callable[[Dentry], None] | None = None
@@ -125,7 +143,7 @@ class Names:
     def shows(self, place: Place) -> bool:
         """Whether a directory is what its path leads to. A task may be in one that a later mount hides, or in one of a mount that
         was detached: nothing below it may be looked up or remembered by path."""
-        path, owner = (place.path, place.mount) if isinstance(place, Dentry) else (place, None)
+        path, owner = place.path if isinstance(place, Dentry) else place, owner_of(place)
         try:
             return self.owners[path] is owner
         except KeyError:
@@ -146,6 +164,8 @@ class Names:
         """As `find`, but a host path that had to be walked comes back canonical instead of as `None`."""
         if self.tasks.roots_differ and self.tasks.has_other_root(call.tid):
             return None
+        if self.top is not None:
+            return self.search_below(self.top, call, dirfd, path, follow)
         base: Place = b"/"
         shown = True
         full = path
@@ -176,20 +196,36 @@ class Names:
             self.host.learn_final(full)
         return place
 
+    def search_below(self, top: Dentry, call: Call, dirfd: int, path: bytes, follow: bool) -> Place | None:
+        """`search` for a task whose root is *top*. The kernel knows nothing of that: few names mean the same to it."""
+        absolute = path[:1] == b"/"
+        start = top if absolute else self.tasks.place(call.tid, dirfd)
+        if start is None or not path:
+            return None
+        shown = self.shows(start)
+        if shown and isinstance(start, Dentry) and self.search_allowed is None:
+            dentry = self.dentries.get(join(start.path, path.lstrip(b"/")))
+            if dentry is not None and (dentry.kind != LINK or not follow):
+                return dentry
+        place, crossed, _ = self.walk(call.tid, start, path, follow, shown)
+        if isinstance(place, bytes) and crossed and place != path:
+            raise Elsewhere(place)
+        return place
+
     def locate(self, call: Call, dirfd: int, path: bytes, follow: bool = True, resolve: int = 0) -> Located | None:
         """As `find`, for handlers that must know the host's canonical path too; *resolve*: openat2's RESOLVE_*. `None`: not to be
         known (an unreachable cwd)."""
         if not path or (self.tasks.roots_differ and self.tasks.has_other_root(call.tid)):
             return None
         absolute = path[:1] == b"/"
-        start: Place | None = b"/" if absolute and not resolve else self.tasks.place(call.tid, dirfd)
+        start: Place | None = (self.top or b"/") if absolute and not resolve else self.tasks.place(call.tid, dirfd)
         if start is None:
             return None
         shown = not resolve and (absolute or self.shows(start))
-        if shown:
+        if shown and self.top is None:
             full = path if absolute else join(start.path if isinstance(start, Dentry) else start, path)
             return self.walk_shown(call.tid, start, path, full, follow, False)
-        return self.walk(call.tid, start, path, follow, False, None, resolve)
+        return self.walk(call.tid, start, path, follow, shown, None, resolve)
 
     def parent(self, call: Call, dirfd: int, path: bytes) -> Parent | None:
         """Where a name would be made or removed: for calls that look for its last component in their own way. `None`: not to be
@@ -248,7 +284,10 @@ class Names:
         """Walk *path* from *start*, component by component, over borders. *shown*: see `shows`. *learn*: the directory part of
         the absolute name, to be remembered when it turns out to lie on the host. *resolve*: openat2's RESOLVE_*. ENOENT, ENOTDIR,
         ELOOP, ENAMETOOLONG; EXDEV (by *resolve*)."""
-        root = start if resolve & RESOLVE_IN_ROOT else self.root
+        top = self.top
+        if top is not None and isinstance(start, bytes):
+            start = self.inward(start, top)
+        root = start if resolve & RESOLVE_IN_ROOT else top or self.root
         here: Place = root if path[:1] == b"/" else start
         if resolve & RESOLVE_BENEATH and path[:1] == b"/":
             fail(errno.EXDEV)
@@ -277,7 +316,7 @@ class Names:
                     if resolve & RESOLVE_BENEATH:
                         fail(errno.EXDEV)
                     continue
-                here = self.above(here)
+                here = self.up(here)
             else:
                 child: Place
                 if isinstance(here, Dentry):
@@ -297,7 +336,7 @@ class Names:
                     # A link at the end of a name is followed where a slash comes after it, whatever the call says.
                     if child.kind == LINK and (follow or todo):
                         crossed = True
-                        target = child.node.readlink()
+                        target = self.link(tid, child)
                 elif follow or todo:
                     if self.host.afar.holds(child):
                         return Located(child + b"".join(b"/" + name for name in reversed(todo)), crossed, proc)
@@ -326,10 +365,37 @@ class Names:
                             fail(errno.EXDEV)
                         here, shown = root, not resolve
                     todo += target.split(b"/")[::-1]
+            if top is not None and isinstance(here, bytes):
+                here = self.inward(here, top)
             crossed = crossed or isinstance(here, Dentry)
             if resolve & RESOLVE_NO_XDEV and mount_of(here) is not mount_of(before):
                 fail(errno.EXDEV)
+        if isinstance(here, Dentry) and here.proc and here.kind != DIRECTORY:  # it is for the task itself to open
+            host = proc_path(here)
+            return Located(host, True, True) if host is not None else Located(here, crossed, proc)
         return Located(here, crossed, proc)
+
+    def inward(self, path: bytes, top: Dentry) -> Place:
+        """A path of the host as it is seen from the root *top*: what a hidden mount shows is virtual there."""
+        base = top.mount.target.rstrip(b"/")
+        if not top.mount.hidden or not (path + b"/").startswith(base + b"/"):
+            return path
+        here = top.mount.root
+        try:
+            for name in filter(None, path[len(base) :].split(b"/")):
+                here = here.child(name, here.node.lookup(name))
+        except OSError:  # gone meanwhile, or hidden by a mount of the host's
+            return path
+        return here
+
+    def up(self, here: Place) -> Place:
+        """What `..` means there to the task whose call is being answered."""
+        return here if self.top is not None and same(here, self.top) else self.above(here)
+
+    def link(self, tid: int, dentry: Dentry) -> bytes | Jump | None:
+        """The target of a virtual link, as task *tid* would see it; `None`: it leads to no place."""
+        path = proc_path(dentry) if dentry.proc else None
+        return self.host_link(tid, path) if path is not None else dentry.node.readlink()
 
     def host_link(self, tid: int, path: bytes) -> bytes | Jump | None:
         """The target of a host path that is a symbolic link, as task *tid* would see it; `None`: it is none. ENOENT, EACCES."""
@@ -340,8 +406,10 @@ class Names:
                 return b"%d/task/%d" % (tid, tid)
             match = MAGIC.fullmatch(path)
             if match:
-                demand_access(tid, int(match[2] or match[1]))
-                return self.jump(path)
+                pid = int(match[2] or match[1])
+                demand_access(tid, pid)
+                root = self.tasks.root_of(pid) if path.endswith(b"/root") else None
+                return Jump(root) if root is not None else self.jump(path)
         try:
             return os.readlink(path)
         except OSError as error:
@@ -378,12 +446,14 @@ class Names:
             around = self.around(here.path)
             if around is not None:
                 return around
-        above = here.parent or (here if mount.target == b"/" or mount not in self.mounts.present else mount.above)
+        above = here.parent or (
+            here if mount.target == b"/" or not (mount.hidden or mount in self.mounts.present) else mount.above
+        )
         if isinstance(above, bytes):
             return self.cover(above)
-        if above.path not in self.mounts.on or above.mount not in self.mounts.present:
+        if above.path not in self.mounts.on or not (above.mount.hidden or above.mount in self.mounts.present):
             return above
-        over = self.mounts.over(above.path, above.mount if above.parent else above.mount.inside)
+        over = self.mounts.over(above.path, owner_of(above) if above.parent else above.mount.inside)
         return over.root if over else above
 
     def around(self, hole: bytes) -> Dentry | None:
@@ -429,7 +499,7 @@ class Names:
         owner = directory.mount
         if path in owner.holes and not directory.removed:
             return self.beneath(path, owner)
-        mount = self.mounts.over(path, owner)
+        mount = self.mounts.over(path, owner_of(directory))
         if mount is not None:
             return mount.root
         if directory.removed:

@@ -29,6 +29,7 @@ from vfs.view.calls.table import CallTable
 from vfs.view.calls.traced import Traced
 from vfs.view.contexts import Context, Contexts
 from vfs.view.credentials import root
+from vfs.view.dentry import Dentry
 from vfs.view.files import OpenFiles
 from vfs.view.kernel import loop
 from vfs.view.kernel.notify import Call, Listener
@@ -83,6 +84,7 @@ class Supervisor:
         """All that is mounted in any view, in the order it was."""
         self.workers = Workers(lambda: self.context, self.enter_again)
         self.tasks.credentials = lambda: self.context.credentials
+        self.tasks.root_of = lambda tid: self.contexts.of(tid).root
         self.files.users = self.all_held
         self.files.written.say = self.say
         Flusher(self.files.written, self.workers)
@@ -108,6 +110,7 @@ class Supervisor:
         """From here on a task of *context* is answered."""
         self.context = context
         self.view = context.view
+        self.view.names.top = context.root
 
     def enter_again(self, context: Context) -> None:
         """The same after others were answered."""
@@ -195,7 +198,7 @@ class Supervisor:
 
     def release(self) -> None:
         """Close the file systems that no view shows and nobody uses any more, the latest first."""
-        shown = {mount.superblock for view in self.views for mount in view.mounts.mounts}
+        shown = {mount.superblock for view in self.views for mount in (*view.mounts.mounts, *view.hidden.values())}
         for superblock in reversed(self.superblocks.copy()):
             if superblock not in shown and not superblock.dependents and self.user_of(superblock) is None:
                 self.shut(superblock)
@@ -212,14 +215,21 @@ class Supervisor:
             self.say(f"{superblock.filesystem.type}: {message(error) if isinstance(error, OSError) else repr(error)}")
 
     def user_of(self, superblock: Superblock, mount: Mount | None = None) -> int | None:
-        """A process that has something of the file system open, as its cwd, mapped or running; with *mount* one of this view
-        that has it by this mount."""
+        """A process that has something of the file system open, as its root or cwd, mapped or running; with *mount* one of this
+        view that has it by this mount."""
+
+        def is_root(root: Dentry | None) -> bool:
+            return root is not None and root.mount.superblock is superblock and (mount is None or root.mount is mount)
+
         ours = {p.number for p in superblock.placeholders.values() if mount is None or p.dentry.mount is mount}
-        if not ours:
+        if not ours and not any(is_root(context.root) for context in self.contexts.by_number.values()):
             return None
         for pid in self.pids():
-            if mount is not None and self.contexts.of(pid).view is not self.view:
+            context = self.contexts.of(pid)
+            if mount is not None and context.view is not self.view:
                 continue
+            if is_root(context.root):
+                return pid
             for text in self.held_by(pid):
                 placeholder = self.files.of_link(text)
                 if placeholder is not None and placeholder.number in ours:

@@ -17,7 +17,7 @@ from vfs.view.kernel.abi import AT_FDCWD
 
 if TYPE_CHECKING:
     from vfs.view.credentials import Credentials
-    from vfs.view.dentry import Place
+    from vfs.view.dentry import Dentry, Place
 
 
 LIFETIME = 1.0
@@ -40,8 +40,10 @@ class Tasks:
         self.files = files
         self.credentials: Callable[[], Credentials | None] = lambda: None
         """The virtual credentials of the task whose call is being answered."""
+        self.root_of: Callable[[int], Dentry | None] = lambda tid: None
+        """The root directory of a task, by chroot(2); `None`: its view's."""
         self.roots_differ = False
-        """Whether a task ever changed its root: then `has_other_root` must be asked."""
+        """Whether a task of another mount namespace ever changed its root: then `has_other_root` must be asked."""
         self.foreign: set[bytes] = set()
         """Mount namespaces in which a task has changed the root for all (pivot_root)."""
         self.cwds: dict[int, tuple[Place, float]] = {}
@@ -68,6 +70,13 @@ class Tasks:
         if namespace != os.readlink(b"/proc/self/ns/mnt"):
             self.foreign.add(namespace)
             self.roots_differ = True
+
+    def is_elsewhere(self, tid: int) -> bool:
+        """Whether a task is in another mount namespace, whose paths are not ours."""
+        try:
+            return os.readlink(b"/proc/%d/ns/mnt" % tid) != os.readlink(b"/proc/self/ns/mnt")
+        except OSError:
+            return False
 
     def place(self, tid: int, dirfd: int) -> Place | None:
         """The directory (or file) that a task's *dirfd* or AT_FDCWD stands for: a dentry, or the host's path. `None`: no such
@@ -121,9 +130,11 @@ class Tasks:
     def program(self, tid: int) -> bytes:
         """The path of the program that a task runs, empty when it cannot be told."""
         try:
-            return os.readlink(b"/proc/%d/exe" % tid)
+            text = os.readlink(b"/proc/%d/exe" % tid)
         except OSError:
             return b""
+        placeholder = self.files.of_link(text)
+        return placeholder.dentry.path if placeholder else text
 
     def creator(self, tid: int) -> Creator:
         """Whose will be what a task creates, and what its umask is (proc_pid_status(5))."""

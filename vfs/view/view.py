@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vfs.view.mounts import MountTable
+from vfs.view.mounts import Mount, MountTable
 from vfs.view.names import Names
 from vfs.view.services import Services
 from vfs.view.tasks import Tasks
@@ -15,6 +15,8 @@ class View:
         self.mounts = mounts
         self.names = Names(mounts, tasks)
         self.parent, self.number = parent, number
+        self.hidden: dict[bytes, Mount] = dict(parent.hidden) if parent else {}
+        """What shows directories of the host to those who have their root there (`roots`), by path."""
         self.services: Services = parent.services.fork() if parent else Services()
         self.name: str = parent.name if parent else ""
         """As `viewname` sets it. Text of the user's."""

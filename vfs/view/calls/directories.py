@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from vfs.api import fail
-from vfs.view.calls.names import named, redirect, show
+from vfs.view import roots
+from vfs.view.calls.names import named, show
 from vfs.view.calls.table import CallTable, Handler
+from vfs.view.credentials import SYS_CHROOT
 from vfs.view.dentry import DIRECTORY, Dentry
 from vfs.view.files import READY
 from vfs.view.kernel import structs
@@ -18,8 +21,8 @@ from vfs.view.kernel.inplace import is_traced
 from vfs.view.kernel.loop import let_through
 from vfs.view.kernel.notify import CONTINUE, Call
 from vfs.view.kernel.structs import signed
-from vfs.view.names import Elsewhere
 from vfs.view.placeholder import Cookies, Placeholder
+from vfs.view.proc.links import is_within, told
 
 if TYPE_CHECKING:
     from vfs.view.supervisor import Supervisor
@@ -80,7 +83,7 @@ class Directories:
         parts: list[bytes] = []
         used = 0
         if position <= DOT_DOT:
-            above = self.supervisor.view.names.above(dentry)
+            above = self.supervisor.view.names.up(dentry)
             ino_above = above.node.ino if isinstance(above, Dentry) else os.lstat(above).st_ino
             for name, ino, at in ((b".", dentry.node.ino, DOT), (b"..", ino_above, DOT_DOT)):
                 if at < position:
@@ -136,25 +139,41 @@ class Directories:
 
     def getcwd(self, call: Call) -> int:
         place = None if self.supervisor.view.mounts.idle else self.supervisor.tasks.place(call.tid, AT_FDCWD)
-        if not isinstance(place, Dentry):
+        top = self.supervisor.context.root
+        if place is None or (isinstance(place, bytes) and top is None):
             return CONTINUE
-        if place.removed:
+        if place.removed if isinstance(place, Dentry) else place.endswith(b" (deleted)"):
             fail(errno.ENOENT)
-        if len(place.path) >= call.args[1]:
+        path = place.path if isinstance(place, Dentry) else place
+        if top is not None:
+            path = told(path, top) if is_within(path, top) else b"(unreachable)" + path
+        if len(path) >= call.args[1]:
             fail(errno.ERANGE)
-        call.write(call.args[0], place.path + b"\0")
-        return len(place.path) + 1
+        call.write(call.args[0], path + b"\0")
+        return len(path) + 1
 
     def chroot(self, call: Call) -> int:
-        """Into a mount: refused. On the host: the kernel's affair, and from then on tasks may have other roots."""
-        try:
-            if self.supervisor.view.names.find(call, AT_FDCWD, call.string(0)) is not None:
-                fail(errno.EPERM)
-        except Elsewhere as elsewhere:
-            self.supervisor.tasks.roots_differ = True
-            return redirect(self.supervisor, call, 0, None, elsewhere.path)
-        self.supervisor.tasks.roots_differ = True
-        return CONTINUE
+        """The task's context has another root (`roots`). In another mount namespace it is the kernel's affair."""
+        supervisor = self.supervisor
+        contexts, old = supervisor.contexts, supervisor.context
+        if old.root is None and supervisor.tasks.is_elsewhere(call.tid):
+            supervisor.tasks.roots_differ = True
+            return CONTINUE
+        found = supervisor.view.names.locate(call, AT_FDCWD, call.string(0))
+        if found is None:
+            return CONTINUE
+        place = found.place
+        if not (place.kind == DIRECTORY if isinstance(place, Dentry) else stat.S_ISDIR(os.stat(place).st_mode)):
+            fail(errno.ENOTDIR)
+        if isinstance(place, Dentry):
+            supervisor.permissions.demand_search(place)
+        supervisor.demand(SYS_CHROOT)
+        context = contexts.intern(old.view, old.credentials, roots.root_at(supervisor, place))
+        if context is old:
+            return 0
+        with call.stop() as stopped:
+            contexts.change(call, stopped, context)
+            return stopped.finish(0)
 
     def pivot_root(self, call: Call) -> int:
         self.supervisor.tasks.pivots(call.tid)

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from vfs.api import fail
+from vfs.view import roots
 from vfs.view.calls.names import is_empty, show
 from vfs.view.calls.table import CallTable
 from vfs.view.dentry import LINK, REGULAR, Dentry, Place
@@ -95,6 +96,8 @@ class Execute:
         if flags & AT_EMPTY_PATH and is_empty(call, name_address):
             request = Request(dirfd, name_address, argv, envp, b"")
             place = supervisor.tasks.place(call.tid, dirfd)
+            if isinstance(place, bytes) and supervisor.context.root is not None:
+                place = self.from_outside(place)
             if not isinstance(place, Dentry):
                 return CONTINUE
         else:
@@ -104,6 +107,8 @@ class Execute:
                 place = supervisor.view.names.search(call, dirfd, name, not flags & AT_SYMLINK_NOFOLLOW)
             except Elsewhere as elsewhere:
                 place, crossed = elsewhere.path, True
+            if isinstance(place, bytes) and supervisor.context.root is not None:
+                place = self.from_outside(place)
             if place is None:
                 place = self.host_path(call, dirfd, name)
         if place is None or (isinstance(place, bytes) and not crossed and supervisor.view.names.host.afar.holds(place)):
@@ -127,6 +132,10 @@ class Execute:
         if dentry.kind != REGULAR or dentry.mount.options.noexec or not dentry.stat().mode & 0o111:
             fail(errno.EACCES)
         self.supervisor.permissions.demand(dentry, EXECUTE)
+
+    def from_outside(self, path: bytes) -> Place:
+        """A program of the host that lies outside the caller's root: its interpreter is looked for below that."""
+        return roots.virtual(self.supervisor, path) if os.path.isfile(path) else path
 
     def host_path(self, call: Call, dirfd: int, name: bytes) -> bytes | None:
         """The path of a name that stays on the host."""
@@ -190,12 +199,13 @@ class Execute:
         """The task's new descriptor to execute: the host's own file, the memfd, or a copy of the program that names the task's
         descriptor of its virtual interpreter."""
         files = self.supervisor.files
-        loader, header = None, 0
+        loader: Place | None = None
+        header = 0
         with dentry.node.open(os.O_RDONLY) as content:
             found = interpreter(content.read)
             if found is not None and found.name[:1] == b"/":
-                loader, header = self.supervisor.view.names.find(call, AT_FDCWD, found.name), found.header
-                if loader is not None and is_same(loader, found.name):
+                loader, header = self.loader(call, found.name), found.header
+                if isinstance(loader, Dentry) and self.supervisor.context.root is None and is_same(loader, found.name):
                     loader = None  # the kernel finds it by itself
             descriptor = content.descriptor() if dentry.real and loader is None else None
             if descriptor is not None:
@@ -204,6 +214,8 @@ class Execute:
         if loader is None:
             files.fill(placeholder)
             return self.lend(call, placeholder.holder)
+        if isinstance(loader, bytes):
+            return self.lend(call, files.patched_copy(placeholder, header, loader))
         if loader.real:
             with loader.node.open(os.O_RDONLY) as content:
                 descriptor = content.descriptor()
@@ -214,6 +226,13 @@ class Execute:
             files.fill(ours)
             number = call.add_fd(ours.holder, files.free_number(call.tid, READY), True, answer=False)
         return self.lend(call, files.patched_copy(placeholder, header, b"/proc/thread-self/fd/%d" % number))
+
+    def loader(self, call: Call, name: bytes) -> Place | None:
+        """Where the ELF interpreter lies; `None`: where the kernel looks for it."""
+        try:
+            return self.supervisor.view.names.find(call, AT_FDCWD, name)
+        except Elsewhere as elsewhere:
+            return elsewhere.path
 
     # ---------------------------------------------------------------- scripts
 

@@ -119,7 +119,7 @@ class Identity:
             old = real_credentials(call.tid)
         new = old.after_exec(owner, group)
         if new != old:
-            contexts.change(call, stopped, contexts.intern(self.supervisor.view, new))
+            contexts.change(call, stopped, contexts.intern(self.supervisor.view, new, self.supervisor.context.root))
 
     # ---------------------------------------------------------------- how
 
@@ -156,7 +156,7 @@ class Identity:
         if new == old:
             return result
         contexts = self.supervisor.contexts
-        context = contexts.intern(self.supervisor.view, new)
+        context = contexts.intern(self.supervisor.view, new, self.supervisor.context.root)
         with call.stop() as stopped:
             contexts.change(call, stopped, context)
             return stopped.finish(result)

@@ -54,13 +54,15 @@ from vfs.view.kernel.abi import (
 from vfs.view.kernel.notify import CONTINUE, Call
 from vfs.view.messages import tell
 from vfs.view.mounts import Mount, Superblock, ViewOptions
+from vfs.view.roots import filesystem_of
 from vfs.view.slow import SlowFilesystem
 
 if TYPE_CHECKING:
     from vfs.view.supervisor import Supervisor
 
 PAGE = 4096
-
+HOSTS = {"proc": b"/proc", "sysfs": b"/sys", "devtmpfs": b"/dev", "devpts": b"/dev/pts", "mqueue": b"/dev/mqueue"}
+"""Where the host has what the kernel mounts only once."""
 
 PROPAGATION = MS_SHARED | MS_PRIVATE | MS_SLAVE | MS_UNBINDABLE
 
@@ -127,7 +129,7 @@ class Mounting:
                 return fail(errno.EINVAL) if isinstance(target, Dentry) else CONTINUE
             action = partial(self.remount, mount, flags, text)
         elif flags & MS_BIND:
-            action = partial(self.bind, call, source, target, path, flags)
+            action = partial(self.bind, self.locate(call, source), target, path, flags)
         elif flags & PROPAGATION:
             return 0 if isinstance(target, Dentry) else CONTINUE  # nobody else sees the view's mounts
         elif flags & MS_MOVE:
@@ -138,8 +140,11 @@ class Mounting:
         elif registry.is_known(self.supervisor.view.services.type_of(kind)):
             action = partial(self.attach, call, source, target, path, kind, flags, text)
         else:
-            # A type of the host's: the kernel decides. On a virtual place it could do nothing.
-            return fail(errno.ENODEV) if isinstance(target, Dentry) else CONTINUE
+            # A type of the host's: the kernel decides. On a virtual place it could do nothing: there the host's own is shown.
+            if not isinstance(target, Dentry):
+                return CONTINUE
+            place = HOSTS.get(kind) or fail(errno.ENODEV)
+            action = partial(self.bind, place, target, path, flags, kind, source)
         self.supervisor.workers.aside()
         try:
             action()
@@ -208,9 +213,8 @@ class Mounting:
         self.supervisor.files.demand_stored(place)
         return NodeStorage(place.node, os.fsdecode(place.path), writable), place.mount.superblock
 
-    def bind(self, call: Call, source: bytes, target: Place, path: bytes, flags: int) -> None:
-        """mount --bind: show a file or directory at a second place."""
-        place = self.locate(call, source)
+    def bind(self, place: Place, target: Place, path: bytes, flags: int, kind: str = "", source: bytes = b"") -> None:
+        """mount --bind: show a file or directory at a second place; *kind* and *source*: as the mount tables shall have it."""
         options = ViewOptions()
         set_flags(options, flags)
         if isinstance(place, Dentry):
@@ -222,14 +226,10 @@ class Mounting:
             return
         directory, name = (place, b"") if os.path.isdir(place) else os.path.split(place)
         with ExitStack() as undo:
-            opened = undo.enter_context(HostDirectory(directory))
-            module = registry.detect(opened)
-            filesystem = undo.enter_context(module.mount(opened, module.options()))
-            if not isinstance(filesystem, Filesystem):
-                raise unsupported("not a directory")
+            filesystem = filesystem_of(directory, undo)
             node = filesystem.root.lookup(name) if name else filesystem.root
             superblock = Superblock(filesystem)
-            mount = self.show(superblock, node, filesystem.type, place, target, path, options)
+            mount = self.show(superblock, node, kind or filesystem.type, source or place, target, path, options)
             undo.pop_all()
         self.supervisor.superblocks.append(superblock)
         self.add(mount)

@@ -78,6 +78,9 @@ class Opening:
             else:
                 place = supervisor.view.names.search(call, directory, name, follow)
         except Elsewhere as elsewhere:
+            answer = open_file(supervisor, call, elsewhere.path, flags)
+            if answer != CONTINUE:
+                return answer
             send = redirect if opens_at_once(elsewhere.path) else redirect_unwatched
             return send(supervisor, call, path, dirfd, elsewhere.path)
         except FileNotFoundError:

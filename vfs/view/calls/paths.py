@@ -222,7 +222,9 @@ def readlink(supervisor: Supervisor, path: int, dirfd: int | None) -> Handler:
             try:
                 place = supervisor.view.names.search(call, directory, name, follow=False)
             except Elsewhere as elsewhere:
-                return redirect(supervisor, call, path, dirfd, elsewhere.path)
+                place = elsewhere.path
+                if link_text(supervisor.view.names, call.tid, place) is None:
+                    return redirect(supervisor, call, path, dirfd, place)
         text = target(supervisor, call.tid, place)
         if text is None:
             return CONTINUE
@@ -237,7 +239,7 @@ def target(supervisor: Supervisor, tid: int, place: Dentry | bytes | None) -> by
     """What a link says; `None`: the kernel knows. EINVAL: it is none."""
     if isinstance(place, Dentry):
         return place.node.readlink() if place.kind == LINK else fail(errno.EINVAL)
-    return link_text(supervisor.files, tid, place) if place is not None else None
+    return link_text(supervisor.view.names, tid, place) if place is not None else None
 
 
 # -------------------------------------------------------------------- extended attributes

@@ -24,6 +24,7 @@ from vfs.view.kernel.abi import AT_FDCWD
 from vfs.view.kernel.notify import CONTINUE, Call
 from vfs.view.names import Elsewhere, Missing, join
 from vfs.view.permissions import WRITE
+from vfs.view.proc.links import told
 
 if TYPE_CHECKING:
     from vfs.view.supervisor import Supervisor
@@ -160,7 +161,8 @@ class Sockets:
         """getsockname and getpeername: the virtual name, where the kernel would tell the real one."""
 
         def handler(call: Call) -> int:
-            if not self.bound:
+            top = self.supervisor.context.root
+            if not self.bound and top is None:
                 return CONTINUE
             descriptor = call.get_fd(call.args[0])
             try:
@@ -170,8 +172,9 @@ class Sockets:
                     path = found.getpeername() if peer else found.getsockname()
             except OSError:
                 return CONTINUE
-            given = self.bound.get(os.fsencode(path))
-            if given is None:
+            real = os.fsencode(path)
+            given = self.bound.get(real, told(real, top))
+            if given == real:
                 return CONTINUE
             address = address_of(given)
             room = struct.unpack("=i", call.read(call.args[2], 4))[0]

@@ -30,13 +30,14 @@ OF_TASK = re.compile(rb"/proc/(\d+)(?:/task/(\d+))?/(fdinfo/(?=\d)|[a-z_]+)(\d*)
 
 def table(kind: bytes) -> Writer:
     def write(supervisor: Supervisor, tid: int, name: bytes, text: bytes) -> bytes:
-        return table_text(supervisor.contexts.of(tid).view.mounts, kind, text)
+        context = supervisor.contexts.of(tid)
+        return table_text(context.view.mounts, kind, text, context.root)
 
     return write
 
 
 def maps(supervisor: Supervisor, tid: int, name: bytes, text: bytes) -> bytes:
-    return maps_text(supervisor.files, text)
+    return maps_text(supervisor.files, text, supervisor.context.root)
 
 
 def numa_maps(supervisor: Supervisor, tid: int, name: bytes, text: bytes) -> bytes:

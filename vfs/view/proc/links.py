@@ -6,11 +6,12 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from vfs.view.dentry import Place
+from vfs.view.dentry import Dentry, Place
 from vfs.view.proc.access import demand_access
 
 if TYPE_CHECKING:
     from vfs.view.files import OpenFiles
+    from vfs.view.names import Names
 
 MAGIC = re.compile(rb"/proc/(\d+)(?:/task/(\d+))?/(?:cwd|root|exe|fd/\d+|map_files/[0-9a-f]+-[0-9a-f]+)")
 """Links that lead to an open file rather than to a name."""
@@ -37,16 +38,37 @@ def place_of(files: OpenFiles, text: bytes) -> Place | None:
     return placeholder.dentry if placeholder else path_of_text(files, text)
 
 
-def link_text(files: OpenFiles, tid: int, path: bytes) -> bytes | None:
+def is_within(path: bytes, top: Dentry) -> bool:
+    """Whether a path lies below the root *top*, or is it."""
+    return path == top.path or path.startswith(top.path.rstrip(b"/") + b"/")
+
+
+def told(path: bytes, top: Dentry | None) -> bytes:
+    """A path of the view as a task with the root *top* is told it: from its root, if it lies below that."""
+    if top is None:
+        return path
+    base = top.path.rstrip(b"/")
+    if path.removesuffix(b" (deleted)") == base:
+        return b"/" + path[len(base) :]
+    return path[len(base) :] if path.startswith(base + b"/") else path
+
+
+def link_text(names: Names, tid: int, path: bytes) -> bytes | None:
     """What the magic link *path* says to task *tid*; `None`: what the kernel says. EACCES."""
     match = MAGIC.fullmatch(path)
     if match is None:
         return None
-    try:
-        place = place_of(files, os.readlink(path))
-    except OSError:
-        return None
+    pid = int(match[2] or match[1])
+    place: Place | None = names.tasks.root_of(pid) if path.endswith(b"/root") else None
+    if place is None:
+        try:
+            text = os.readlink(path)
+        except OSError:
+            return None
+        place = place_of(names.tasks.files, text)
+        if place is None and names.top is not None and text[:1] == b"/":
+            place = text
     if place is None:
         return None
-    demand_access(tid, int(match[2] or match[1]))
-    return place if isinstance(place, bytes) else place.shown_path
+    demand_access(tid, pid)
+    return told(place if isinstance(place, bytes) else place.shown_path, names.top)

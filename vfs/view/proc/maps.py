@@ -9,12 +9,14 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from vfs.view.proc.links import path_of_text
+from vfs.view.proc.links import path_of_text, told
 
 if TYPE_CHECKING:
+    from vfs.view.dentry import Dentry
     from vfs.view.files import OpenFiles
 
 LINE = re.compile(rb"^([0-9a-f]+-[0-9a-f]+ \S{4} [0-9a-f]+ )[0-9a-f]+:[0-9a-f]+ \d+ +(/memfd:[^\n]*)$", re.MULTILINE)
+NAMED = re.compile(rb"^([0-9a-f]+-[0-9a-f]+ \S{4} [0-9a-f]+ [0-9a-f]+:[0-9a-f]+ \d+ +)(/[^\n]*)$", re.MULTILINE)
 NAME_COLUMN = 72  # 25 + 6 * sizeof(void *) - 1, padded with spaces; one more follows
 FILE = re.compile(rb" file=(/memfd:\S*)")
 
@@ -24,8 +26,8 @@ def device_and_inode(device: int, ino: int) -> bytes:
     return b"%02x:%02x %d" % (os.major(device), os.minor(device), ino)
 
 
-def maps_text(files: OpenFiles, text: bytes) -> bytes:
-    """A maps or smaps with the view's names in it."""
+def maps_text(files: OpenFiles, text: bytes, top: Dentry | None = None) -> bytes:
+    """A maps or smaps with the view's names in it, as they are below the root *top*."""
 
     def line(match: re.Match[bytes]) -> bytes:
         placeholder = files.of_link(match[2])
@@ -36,7 +38,8 @@ def maps_text(files: OpenFiles, text: bytes) -> bytes:
         head = match[1] + device_and_inode(dentry.mount.device, dentry.node.ino) + b" "
         return head.ljust(NAME_COLUMN) + b" " + dentry.shown_path.replace(b"\n", b"\\012")
 
-    return LINE.sub(line, text)
+    text = LINE.sub(line, text)
+    return text if top is None else NAMED.sub(lambda match: match[1] + told(match[2], top), text)
 
 
 def numa_text(files: OpenFiles, text: bytes) -> bytes:
