@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import os
 import re
-import time
+import select
 from collections.abc import Iterable, Iterator
 
 TYPES = ("fuse", "nfs", "cifs", "smb", "9p", "ceph", "afs", "virtiofs")
 """How the types of such file systems begin."""
-BELIEVED = 1.0
-SUSPECTED = 5.0
-"""Seconds: how long the table of mounts is believed; for how long after a call that may change it, it is not at all."""
 
 
 def mounts() -> Iterator[tuple[bytes, bytes]]:
@@ -43,24 +40,29 @@ class Afar:
 
     def __init__(self) -> None:
         self.prefixes: tuple[bytes, ...] = ()
-        self.deadline = self.suspicion = 0.0
+        self.known = False
+        self.changes = select.poll()
+        """Tells, once, when the host's table has changed (proc_pid_mountinfo(5), POLLERR)."""
+        self.table = -1
 
     def look(self, points: Iterable[bytes]) -> None:
         """Before a walk. *points*: where the view has mounts."""
-        now = time.monotonic()
-        if now < self.deadline:
+        if self.table < 0:
+            self.table = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
+            self.changes.register(self.table, select.POLLPRI)
+        if not self.changes.poll(0) and self.known:
             return
         try:
             found = {point.rstrip(b"/") + b"/" for _, point in mounts()}
         except (OSError, ValueError):
             found = set()
         self.prefixes = tuple(prefix for prefix in found if not any(point.startswith(prefix) for point in points))
-        self.deadline = now + BELIEVED if now > self.suspicion else 0.0
+        self.known = True
+
+    def forget(self) -> None:
+        """The view's mount points are others now."""
+        self.known = False
 
     def holds(self, path: bytes) -> bool:
         """Whether a host path lies in such a directory."""
         return path.startswith(self.prefixes)
-
-    def suspect(self) -> None:
-        """The host's table is about to change."""
-        self.deadline, self.suspicion = 0.0, time.monotonic() + SUSPECTED

@@ -44,7 +44,7 @@ class HostNames:
     def forget(self) -> None:
         self.directories.clear()
         self.finals.clear()
-        self.afar.deadline = 0.0
+        self.afar.forget()
 
     def far(self, path: bytes, follow: bool) -> bool:
         """Whether this absolute name certainly stays on the host. `False` means: walk it."""

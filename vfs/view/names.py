@@ -222,10 +222,10 @@ class Names:
         if start is None:
             return None
         shown = not resolve and (absolute or self.shows(start))
-        if shown:
+        if shown and self.top is None:
             full = path if absolute else join(start.path if isinstance(start, Dentry) else start, path)
             return self.walk_shown(call.tid, start, path, full, follow, False)
-        return self.walk(call.tid, start, path, follow, False, None, resolve)
+        return self.walk(call.tid, start, path, follow, shown, None, resolve)
 
     def parent(self, call: Call, dirfd: int, path: bytes) -> Parent | None:
         """Where a name would be made or removed: for calls that look for its last component in their own way. `None`: not to be

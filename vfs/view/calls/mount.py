@@ -112,7 +112,6 @@ class Mounting:
     # ---------------------------------------------------------------- mount
 
     def mount(self, call: Call) -> int:
-        self.supervisor.view.names.host.afar.suspect()
         self.supervisor.demand(SYS_ADMIN)
         source_at, target_at, type_at, flags, options_at = call.args[:5]
         if flags & MS_MGC_MSK == MS_MGC_VAL:
