@@ -36,10 +36,10 @@ export MARK=1; ./sleep 30 & look $!; kill $!; wait; "$PWD/a b" 30 & look $!; kil
 """
 
 OTHERS = r"""
-mnt img m; chmod 755 .; sleep 30 < m/big & P=$!; sleep 0.1
+mnt img m; chmod 755 .; sleep 30 < m/big & P=$!; until grep -q ^sleep /proc/$P/comm; do sleep 0.02; done
 nobody() { setpriv --reuid 65534 --regid 65534 --clear-groups "$@" 2>&1 | sed s/$P/N/g; }
 for f in maps smaps fdinfo/0 fd/0; do nobody head -c 3 /proc/$P/$f; echo; done; nobody readlink /proc/$P/fd/0; nobody readlink /proc/$P/exe; nobody grep -c " $PWD/m " /proc/$P/mountinfo
-kill $P; nobody bash -c 'cd m/deep; sleep 30 < ../big & readlink /proc/$!/cwd /proc/$!/fd/0; grep -c mnt_id /proc/$!/fdinfo/0; kill $!'
+kill $P; nobody bash -c 'cd m/deep; sleep 30 < ../big & until grep -q ^sleep /proc/$!/comm; do sleep 0.02; done; readlink /proc/$!/cwd /proc/$!/fd/0; grep -c mnt_id /proc/$!/fdinfo/0; kill $!'
 """
 
 
@@ -48,7 +48,7 @@ mount -t ${RAM:-tmpfs} none m; cd m; echo text > f; cp $(command -v sleep) p; mk
 exec 7<>f 8>>new 9<d/e; readlink /proc/$$/fd/7 /proc/$$/fd/8 /proc/$$/fd/9; mv f h; mv new newer; mv d c; readlink /proc/$$/fd/7 /proc/$$/fd/8 /proc/$$/fd/9
 for n in 7 8 9; do stat -c %A /proc/$$/fd/$n; grep -e flags -e pos /proc/$$/fdinfo/$n; done
 rm h newer; rmdir c/e; readlink /proc/$$/fd/7 /proc/$$/fd/8 /proc/$$/fd/9; cat /proc/$$/fd/7; echo more >&7; cat g; echo over > /proc/$$/fd/7; cat g; echo x >&8; cat /proc/$$/fd/8; stat -L -c '%h %s' /proc/$$/fd/7 /proc/$$/fd/8
-./p 30 & P=$!; sleep 0.2; rm p; readlink /proc/$P/exe; grep -c "$PWD/p (deleted)\$" /proc/$P/maps; for l in /proc/$P/map_files/*; do readlink "$l"; done | grep -a $PWD | sort -u; cp /proc/$P/exe q; cmp q $(command -v sleep) && echo same; /proc/$P/exe 0; echo $?; kill $P; wait
+./p 30 & P=$!; until grep -q ^p$ /proc/$P/comm; do sleep 0.02; done; rm p; readlink /proc/$P/exe; grep -c "$PWD/p (deleted)\$" /proc/$P/maps; for l in /proc/$P/map_files/*; do readlink "$l"; done | grep -a $PWD | sort -u; cp /proc/$P/exe q; cmp q $(command -v sleep) && echo same; /proc/$P/exe 0; echo $?; kill $P; wait
 mkdir w; cd w; rmdir ../w; readlink /proc/self/cwd /proc/$$/cwd; ls /proc/self/cwd/ | wc -l; cat /proc/self/cwd/none; cd ..; readlink /proc/self/cwd
 exec 7<>g; flock -x 7; ino=$(stat -c %i g); grep -c ":$ino " /proc/locks; grep -c ":$ino " /proc/$$/fdinfo/7; (flock -n -x 6 && echo got || echo busy) 6<g; lslocks -n -p $$ -o MODE,TYPE,PATH | head -1
 cp $(command -v bash) b; cat > s <<< 'readlink /proc/self/exe; readlink -f /proc/$$/exe; exec /proc/self/exe --version'; ./b s 2>&1 | head -1; ./b -c 'readlink /proc/$$/exe; cat /proc/$$/comm; exec /proc/$$/exe -c "cat /proc/\$\$/comm"'
