@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +30,29 @@ def unprivileged() -> list[str]:
     if subprocess.run([*prefix, sys.executable, "-c", "import vfs.api"], cwd=PROJECT, capture_output=True).returncode:
         pytest.skip("an ordinary user cannot run this Python, which lies below somebody's home")
     return prefix
+
+
+@contextlib.contextmanager
+def reachable() -> Iterator[Path]:
+    """A new directory that other users reach, whatever other runs of pytest do to theirs."""
+    with tempfile.TemporaryDirectory(prefix="view-") as name:
+        place = Path(name)
+        place.chmod(0o755)
+        yield place
+
+
+@contextlib.contextmanager
+def killed_at_the_end(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
+    """Nothing of a process is left when the test fails."""
+    try:
+        with process:
+            try:
+                yield process
+            except BaseException:
+                process.kill()
+                raise
+    finally:
+        process.kill()
 
 
 def open_to_all(directory: Path) -> None:

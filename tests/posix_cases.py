@@ -54,6 +54,12 @@ EXEMPT: dict[str, dict[str, str]] = {
 """Front -> case -> why not. The name of a case that is not there is a mistake, and fails."""
 
 
+def outcomes(output: str) -> tuple[int, dict[str, str]]:
+    """What this program printed: how many cases there were, and where those that failed did."""
+    told = dict(line.split(" ", 1)[::-1] for line in output.splitlines() if line.startswith(("ok ", "FAILED ")))
+    return len(told), {where.split(":")[0]: where for where, outcome in told.items() if outcome == "FAILED"}
+
+
 def case(body: Case) -> Case:
     assert body.__name__ not in CASES
     CASES[body.__name__] = body

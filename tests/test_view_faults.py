@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import open_to_all, unprivileged
+from tests.command import killed_at_the_end, open_to_all, unprivileged
 from vfs.view.kernel import processes
 
 UMVIEW = Path(sys.executable).parent / "umview"
@@ -72,15 +72,8 @@ class Place:
             process = subprocess.Popen(
                 arguments, stdout=subprocess.PIPE, stderr=messages, text=True, env=self.environment, **options
             )  # type: ignore[call-overload]
-        try:
-            with process:
-                try:
-                    yield process
-                except BaseException:
-                    process.kill()
-                    raise
-        finally:
-            process.kill()
+        with killed_at_the_end(process):
+            yield process
 
 
 @pytest.fixture

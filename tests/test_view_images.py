@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +11,7 @@ import oracle
 import pytest
 
 from fixtures.ext import IMAGES, image
-from tests.command import unprivileged
+from tests.command import reachable, unprivileged
 
 PROJECT = Path(__file__).resolve().parent.parent
 UMVIEW = Path(sys.executable).parent / "umview"
@@ -24,10 +22,8 @@ LIST = 'mount -t umfuseext2 -o "$1" "$2" "$3" && python3 "$4" --known "$5" "$3" 
 
 @pytest.fixture
 def place() -> Iterator[Path]:
-    """A directory that other users can enter, as pytest's tmp_path is not."""
-    with tempfile.TemporaryDirectory(prefix="view-test-") as directory:
-        os.chmod(directory, 0o755)
-        yield Path(directory)
+    with reachable() as directory:
+        yield directory
 
 
 @pytest.mark.parametrize("user", ["root", "nobody"])

@@ -6,13 +6,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.command import unprivileged
+from tests.command import reachable, unprivileged
 
 UMVIEW = Path(sys.executable).parent / "umview"
 
@@ -36,10 +35,8 @@ for name in sys.argv[1:]:
 
 @pytest.fixture(scope="module")
 def image() -> Iterator[Path]:
-    """In a directory that other users reach, whatever other runs of pytest do to theirs."""
-    with tempfile.TemporaryDirectory(prefix="view-") as place:
-        Path(place).chmod(0o755)
-        yield make(Path(place))
+    with reachable() as place:
+        yield make(place)
 
 
 def make(place: Path) -> Path:

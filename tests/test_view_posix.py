@@ -26,8 +26,7 @@ def test_a_file_system_of_linux(type: str, tmp_path: Path) -> None:
     script = 'mount -t "$1" "$2" "$3" && exec "$4" "$5"/posix_cases.py "$3"'
     command = [UMVIEW, "bash", "-c", script, "x", type, source, place, sys.executable, TESTS]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    outcomes = dict(line.split(" ", 1)[::-1] for line in done.stdout.splitlines() if line.startswith(("ok ", "FAILED ")))
-    failed = {case.split(":")[0]: case for case, outcome in outcomes.items() if outcome == "FAILED"}
-    assert len(outcomes) == len(posix_cases.CASES), done.stderr
+    count, failed = posix_cases.outcomes(done.stdout)
+    assert count == len(posix_cases.CASES), done.stderr
     assert not set(failed) - EXEMPT[type], failed
     assert not list(place.iterdir())

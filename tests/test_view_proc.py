@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import unprivileged
+from tests.command import reachable, unprivileged
 from tests.view_compare import UMVIEW, VIEW, Comparison
 from tests.view_tree import can_mount
 
@@ -120,10 +120,9 @@ viewsu -c 'grep -e ^Uid -e ^CapEff /proc/self/status; cat /proc/self/personality
 
 def test_views_inside_views() -> None:
     """Each process's tables are those of its own view; what carries its context does not show."""
-    with tempfile.TemporaryDirectory(prefix="view-") as place:
-        Path(place).chmod(0o755)
+    with reachable() as place:
         for name in "ab":
-            (Path(place) / name).mkdir()
+            (place / name).mkdir()
         command = [*unprivileged(), UMVIEW, "bash", "-c", NESTED, "script", place]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd="/", env={**os.environ, "PATH": PATH})
     lines = done.stdout.splitlines()

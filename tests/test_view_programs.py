@@ -8,13 +8,13 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from tests.command import reachable
 from tests.view_tree import can_mount, kernel_mount, make_image
 
 pytestmark = pytest.mark.skipif(not can_mount(), reason="needs root and loop devices for the kernel's mount to compare with")
@@ -87,10 +87,7 @@ class Trees:
 
 @pytest.fixture(scope="module")
 def trees() -> Iterator[Trees]:
-    # Not pytest's tmp_path: other users cannot enter it.
-    with tempfile.TemporaryDirectory(prefix="view-test-") as name:
-        work = Path(name)
-        work.chmod(0o755)
+    with reachable() as work:
         mountpoint = work / "mountpoint"
         mountpoint.mkdir()
         image = make_image(work, mountpoint)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.command import PROJECT, unprivileged
+from tests.command import PROJECT, reachable, unprivileged
 
 UMVIEW = Path(sys.executable).parent / "umview"
 SCRIPT = 'mount -t umfuseext2 -o ro "$1" "$2" && "$3" -B "$4" "$2" big'
@@ -69,10 +68,8 @@ bpf pin EPERM
 
 @pytest.fixture(scope="module")
 def image() -> Iterator[Path]:
-    """In a directory that other users reach, whatever other runs of pytest do to theirs."""
-    with tempfile.TemporaryDirectory(prefix="view-") as place:
-        Path(place).chmod(0o755)
-        yield make(Path(place))
+    with reachable() as place:
+        yield make(place)
 
 
 def make(place: Path) -> Path:

@@ -6,6 +6,8 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.command import killed_at_the_end
+
 SUPERVISOR = Path(__file__).with_name("view_kernel_supervisor.py")
 # Python without site: it starts in a fifth of the time.
 QUICK = [sys.executable, "-S"]
@@ -23,16 +25,8 @@ def view(*command, timeout=30, **options):
 def started(*command, **options):
     """The same, while the test goes on.  Nothing of it is left when the test fails."""
     options = {"stdout": subprocess.PIPE, "text": True, **options}
-    process = subprocess.Popen([*VIEW, *map(str, command)], **options)
-    try:
-        with process:
-            try:
-                yield process
-            except BaseException:
-                process.kill()
-                raise
-    finally:
-        process.kill()
+    with killed_at_the_end(subprocess.Popen([*VIEW, *map(str, command)], **options)) as process:
+        yield process
 
 
 def shell(script, *arguments, **options):

@@ -8,7 +8,7 @@ from vfs.api.device import Device
 from vfs.api.errors import damaged, fail, message, unsupported
 from vfs.api.filesystem import Filesystem, StatFs
 from vfs.api.module import CERTAIN, LIKELY, NO, POSSIBLE, Module, Source
-from vfs.api.node import Change, Entry, Extent, Handle, Node, Stat
+from vfs.api.node import Change, Entry, Extent, Handle, Node, Stat, opened_wide
 from vfs.api.options import MountOptions, Options, option, parse, parse_all
 from vfs.api.stack import Image, Layer, open_image
 from vfs.api.storage import FileStorage, HostDirectory, NodeStorage, Storage, SubStorage
@@ -42,6 +42,7 @@ __all__ = [
     "fail",
     "message",
     "open_image",
+    "opened_wide",
     "option",
     "parse",
     "parse_all",

@@ -8,10 +8,10 @@ it asked for; where others change the file system too (`Filesystem.changes_outsi
 from __future__ import annotations
 
 import os
-import stat
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from vfs.api.node import Change, Node
+from vfs.api.node import Change, Node, opened_wide
 from vfs.fuse.operations import Operations, failure
 
 if TYPE_CHECKING:
@@ -73,29 +73,22 @@ class ChangingOperations(Operations):
         try:
             return self._opened_file(inode, node.open(flags))
         except PermissionError:
-            mode = node.stat().mode
-            node.set(Change(mode=mode | stat.S_IRUSR | stat.S_IWUSR))
-            try:
+            with opened_wide(node):
                 return self._opened_file(inode, node.open(flags))
-            finally:
-                node.set(Change(mode=mode))
 
     # ---------------------------------------------------------------- removing and moving
 
     async def unlink(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> None:
-        try:
-            directory = self._nodes.get(parent_inode)
-            node = directory.lookup(name)
-            directory.unlink(name)
-            self._nodes.pin(node)
-        except Exception as error:
-            raise failure(error) from None
+        self._remove(parent_inode, name, lambda directory: directory.unlink(name))
 
     async def rmdir(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> None:
+        self._remove(parent_inode, name, lambda directory: directory.rmdir(name))
+
+    def _remove(self, parent_inode: InodeT, name: FileNameT, remove: Callable[[Node], None]) -> None:
         try:
             directory = self._nodes.get(parent_inode)
             node = directory.lookup(name)
-            directory.rmdir(name)
+            remove(directory)
             self._nodes.pin(node)
         except Exception as error:
             raise failure(error) from None

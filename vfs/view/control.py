@@ -19,15 +19,12 @@ from vfs.view import credentials
 from vfs.view.contexts import Context
 from vfs.view.kernel.notify import Call
 from vfs.view.kernel.processes import open_pidfd, parent_of, send_signal
+from vfs.view.protocol import LARGEST
 from vfs.view.view import View
 
 if TYPE_CHECKING:
     from vfs.view.supervisor import Supervisor
 
-MAGIC = 0x76696577
-"""`view`. (Options of prctl are small numbers.)"""
-LARGEST = 1 << 16
-"""Bytes of a request or a reply."""
 SYS_BOOT = 22
 PAUSE = 0.05
 PATIENCE = 30.0

@@ -9,12 +9,13 @@ import errno
 from dataclasses import dataclass, replace
 
 from vfs.api import fail
+from vfs.view.kernel.abi import CAP_DAC_READ_SEARCH, CAP_SYS_ADMIN
 
 ALL = (1 << 41) - 1
 """All capabilities (linux/capability.h, CAP_LAST_CAP is CAP_CHECKPOINT_RESTORE, 40)."""
-CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER, FSETID = 0, 1, 2, 3, 4
+CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER, FSETID = 0, 1, CAP_DAC_READ_SEARCH, 3, 4
 SETGID, SETUID, SETPCAP, LINUX_IMMUTABLE = 6, 7, 8, 9
-SYS_CHROOT, SYS_ADMIN, MKNOD, SETFCAP, MAC_OVERRIDE = 18, 21, 27, 31, 32
+SYS_CHROOT, SYS_ADMIN, MKNOD, SETFCAP, MAC_OVERRIDE = 18, CAP_SYS_ADMIN, 27, 31, 32
 FILESYSTEM = sum(1 << bit for bit in (CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER, FSETID, LINUX_IMMUTABLE, MKNOD, MAC_OVERRIDE))
 """What setfsuid(2) takes and gives."""
 KEEP_CAPS, KEEP_CAPS_LOCKED = 1 << 4, 1 << 5

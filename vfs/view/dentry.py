@@ -15,6 +15,7 @@ from vfs.api import Node, Stat
 
 if TYPE_CHECKING:
     from vfs.view.mounts import Mount
+    from vfs.view.placeholder import Placeholder
 
 DIRECTORY, REGULAR, LINK = stat.S_IFDIR, stat.S_IFREG, stat.S_IFLNK
 
@@ -136,10 +137,15 @@ class Dentry:
             above = above.parent
         return False
 
+    @property
+    def placeholder(self) -> Placeholder | None:
+        """What stands for the inode in the processes that have it open, if anything does."""
+        return self.mount.superblock.placeholders.get(self.node.ino)
+
     def stat(self) -> Stat:
         """As the node's, with what processes did to its memfd."""
         found = self.node.stat()
-        placeholder = self.mount.superblock.placeholders.get(self.node.ino)
+        placeholder = self.placeholder
         if placeholder is None or placeholder.holder < 0 or self.kind != REGULAR or self.mount.constant:
             return found
         return placeholder.overlay(found.copy())

@@ -302,7 +302,7 @@ class OpenFiles:
 
     def change_size(self, dentry: Dentry, size: int) -> None:
         """truncate(2). ENOSPC, EFBIG."""
-        placeholder = dentry.mount.superblock.placeholders.get(dentry.node.ino)
+        placeholder = dentry.placeholder
         if placeholder is None or placeholder.holder < 0:
             dentry.node.set(Change(size=size))
             return
@@ -311,14 +311,13 @@ class OpenFiles:
 
     def refresh(self, dentry: Dentry, times: bool = False) -> None:
         """Mode, or with *times* the times, of an inode were set: its memfd, if it has one, shows them too."""
-        placeholder = dentry.mount.superblock.placeholders.get(dentry.node.ino)
+        placeholder = dentry.placeholder
         if placeholder is not None and placeholder.holder >= 0 and dentry.kind != DIRECTORY:
             placeholder.redress(times)
 
     def removed(self, dentry: Dentry) -> None:
         """A name of a file was removed. With the last one, and when nobody has it open, all that we hold of it goes."""
-        superblock = dentry.mount.superblock
-        placeholder = superblock.placeholders.get(dentry.node.ino)
+        placeholder = dentry.placeholder
         if placeholder is None or dentry.kind == DIRECTORY or dentry.node.stat().nlink:
             return
         if placeholder.holder < 0 or not placeholder.is_open():
@@ -326,11 +325,11 @@ class OpenFiles:
             placeholder.written = False
             self.drop(placeholder)
             self.by_number.pop(placeholder.number, None)
-            del superblock.placeholders[dentry.node.ino]
+            del dentry.mount.superblock.placeholders[dentry.node.ino]
 
     def demand_stored(self, dentry: Dentry) -> None:
         """What processes wrote to the file is the module's content now."""
-        placeholder = dentry.mount.superblock.placeholders.get(dentry.node.ino)
+        placeholder = dentry.placeholder
         if placeholder is not None and placeholder.written:
             self.written.settle(placeholder)
 

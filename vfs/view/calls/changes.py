@@ -162,8 +162,9 @@ class Changes:
         """A call that removes one entry."""
 
         def decide(call: Call, parent: Parent) -> int:
+            names = self.supervisor.view.names
             if isinstance(parent.place, bytes):
-                point = self.supervisor.view.names.entry(parent)
+                point = names.entry(parent)
                 if point is None:
                     return self.on_host(call, parent, path, dirfd)
                 is_directory = isinstance(point, Dentry) and point.kind == DIRECTORY
@@ -171,7 +172,7 @@ class Changes:
             if parent.name in DOTS:
                 return -(errno.EISDIR if not directory else errno.EINVAL if parent.name == b"." else errno.ENOTEMPTY)
             demand_writable(parent.place)
-            dentry = self.existing(parent, parent.place)
+            dentry = self.free(names.entry(parent), parent.place)
             self.supervisor.permissions.demand_removal(parent.place, dentry)
             if (dentry.kind == DIRECTORY) != directory:
                 return -(errno.ENOTDIR if directory else errno.EISDIR)
@@ -181,15 +182,14 @@ class Changes:
                 parent.place.node.rmdir(parent.name)
             else:
                 parent.place.node.unlink(parent.name)
-            self.supervisor.view.names.vanished(parent.place, parent.name)
+            names.vanished(parent.place, parent.name)
             self.supervisor.files.removed(dentry)
             return 0
 
         return self.entry(dirfd, path, decide)
 
-    def existing(self, parent: Parent, directory: Dentry) -> Dentry:
-        """The entry, to be removed or renamed. ENOENT; EBUSY: something is mounted there or below."""
-        dentry = self.supervisor.view.names.entry(parent)
+    def free(self, dentry: Place | None, directory: Dentry) -> Dentry:
+        """An entry that was looked up, to be removed or renamed. ENOENT; EBUSY: something is mounted there or below."""
         if dentry is None:
             fail(errno.ENOENT)
         if not isinstance(dentry, Dentry) or dentry.mount is not directory.mount or dentry.parent is None:
@@ -289,8 +289,9 @@ class Changes:
         if target.name in DOTS:
             return -(errno.EEXIST if flags & RENAME_NOREPLACE else errno.EBUSY)
         demand_writable(old)
-        moved = self.existing(source, old)
-        replaced = self.existing(target, new) if names.entry(target) is not None else None
+        moved = self.free(names.entry(source), old)
+        covered = names.entry(target)
+        replaced = self.free(covered, new) if covered is not None else None
         if replaced is not None and flags & RENAME_NOREPLACE:
             return -errno.EEXIST
         if replaced is None and flags & RENAME_EXCHANGE:

@@ -115,7 +115,6 @@ class Execute:
             return CONTINUE
         if isinstance(place, Dentry):
             self.check(place)
-        if isinstance(place, Dentry):
             show(supervisor, call, place)
             supervisor.files.demand_stored(place)
         words, virtual, last = self.interpreters(call, place, self.script_name(call, request))

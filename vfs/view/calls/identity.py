@@ -26,6 +26,7 @@ from vfs.view.kernel.filter import NOTIFY, Among, Rule, When
 from vfs.view.kernel.notify import CONTINUE, Call
 from vfs.view.kernel.structs import signed
 from vfs.view.kernel.trace import Stopped
+from vfs.view.protocol import MAGIC
 
 if TYPE_CHECKING:
     from vfs.view.supervisor import Supervisor
@@ -35,7 +36,7 @@ BELIEVERS = (b"mount", b"umount")
 # linux/prctl.h
 GET_KEEPCAPS, SET_KEEPCAPS, CAPBSET_READ, CAPBSET_DROP, GET_SECUREBITS, SET_SECUREBITS, CAP_AMBIENT = 7, 8, 23, 24, 27, 28, 47
 AMBIENT_IS_SET, AMBIENT_RAISE, AMBIENT_LOWER, AMBIENT_CLEAR_ALL = 1, 2, 3, 4
-OPTIONS = (GET_KEEPCAPS, SET_KEEPCAPS, CAPBSET_READ, CAPBSET_DROP, GET_SECUREBITS, SET_SECUREBITS, CAP_AMBIENT, control.MAGIC)
+OPTIONS = (GET_KEEPCAPS, SET_KEEPCAPS, CAPBSET_READ, CAPBSET_DROP, GET_SECUREBITS, SET_SECUREBITS, CAP_AMBIENT, MAGIC)
 LAST_CAPABILITY = 40
 
 # linux/capability.h: version -> 32-bit words of each set
@@ -227,7 +228,7 @@ class Identity:
 
     def prctl(self, call: Call) -> int:
         option = call.args[0] & 0xFFFFFFFF
-        if option == control.MAGIC:
+        if option == MAGIC:
             return control.answer(self.supervisor, call)
         found = self.supervisor.context.credentials
         return CONTINUE if found is None else self.capability_option(call, option, found)

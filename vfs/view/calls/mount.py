@@ -87,6 +87,10 @@ def mount_at(place: Place) -> Mount | None:
     return place.mount if isinstance(place, Dentry) and place is place.mount.root else None
 
 
+def is_directory(place: Place) -> bool:
+    return place.kind == DIRECTORY if isinstance(place, Dentry) else os.path.isdir(place)
+
+
 def set_flags(options: ViewOptions, flags: int) -> None:
     """What mount(2) says by flags."""
     options.nosuid = options.nosuid or bool(flags & MS_NOSUID)
@@ -189,8 +193,7 @@ class Mounting:
         """A mount of *node* over *target*, at *path*. ENOTDIR."""
         above = self.supervisor.view.names.above(target)
         mount = Mount(superblock, node, kind, source, path, target, above, options)
-        covers_directory = target.kind == DIRECTORY if isinstance(target, Dentry) else os.path.isdir(target)
-        if covers_directory != (mount.root.kind == DIRECTORY):
+        if is_directory(target) != (mount.root.kind == DIRECTORY):
             fail(errno.ENOTDIR, "a directory can only be mounted on a directory, a file on a file")
         return mount
 
@@ -263,7 +266,7 @@ class Mounting:
             fail(errno.EINVAL, "other mounts lie on it")
         if path.startswith(below):
             fail(errno.ELOOP)
-        if (target.kind == DIRECTORY if isinstance(target, Dentry) else os.path.isdir(target)) != (mount.root.kind == DIRECTORY):
+        if is_directory(target) != (mount.root.kind == DIRECTORY):
             fail(errno.ENOTDIR)
         view.mounts.remove(mount)
         mount.covered, mount.above, mount.target = target, view.names.above(target), path
@@ -306,7 +309,6 @@ class Mounting:
             self.tell(call, mount.target, "other mounts depend on it")
             fail(errno.EBUSY)
         supervisor.detach(mount)
-        supervisor.release()
         return 0
 
     def busy(self, mount: Mount) -> str:

@@ -7,7 +7,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from vfs.api import Change, fail
+from vfs.api import fail, opened_wide
 from vfs.view.calls.changes import left_by_umask
 from vfs.view.calls.names import demand_writable, redirect, redirect_unwatched, show
 from vfs.view.calls.table import CallTable
@@ -138,17 +138,11 @@ class Opening:
         try:
             return self.supervisor.files.open(call, dentry, flags)
         except PermissionError:
-            mode = dentry.node.stat().mode
-            dentry.node.set(Change(mode=mode | stat.S_IRUSR | stat.S_IWUSR))
             if not dentry.real:
-                try:
+                with opened_wide(dentry.node):
                     return self.supervisor.files.open(call, dentry, flags)
-                finally:
-                    dentry.node.set(Change(mode=mode))
-            try:
+            with opened_wide(dentry.node):  # only: the task, when it goes on, may give it another mode at once
                 handle = dentry.node.open(flags)
-            finally:
-                dentry.node.set(Change(mode=mode))  # before the task goes on, which may give it another one at once
             return self.supervisor.files.hand_on(call, handle, flags)
 
     def check(self, dentry: Dentry, flags: int) -> None:

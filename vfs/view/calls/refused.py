@@ -36,6 +36,7 @@ from vfs.view.kernel.memory import read_string
 from vfs.view.kernel.notify import CONTINUE, Call
 from vfs.view.kernel.structs import signed
 from vfs.view.names import Elsewhere
+from vfs.view.proc.access import credentials
 
 if TYPE_CHECKING:
     from vfs.view.supervisor import Supervisor
@@ -172,11 +173,9 @@ class Refused:
 def is_capable(tid: int, capability: int) -> bool:
     """Whether a task has a capability in its user namespace (CapEff, proc(5))."""
     try:
-        with open(f"/proc/{tid}/status", "rb") as status:
-            found = re.search(rb"^CapEff:\s*([0-9a-f]+)$", status.read(), re.MULTILINE)
+        return bool(credentials(tid)[3] >> capability & 1)
     except OSError:
         return False
-    return found is not None and bool(int(found[1], 16) >> capability & 1)
 
 
 def process_of(tid: int, pidfd: int) -> int:

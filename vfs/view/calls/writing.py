@@ -125,8 +125,7 @@ class Writing:
         placeholder = self.placeholder(call)
         if placeholder is None:
             return CONTINUE
-        if placeholder.written:
-            self.supervisor.files.store(placeholder)
+        self.supervisor.files.store(placeholder)
         if placeholder.dentry.kind == REGULAR and not placeholder.dentry.mount.read_only:
             placeholder.content().fsync()
         return 0

@@ -13,8 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-MAGIC = 0x76696577
-LARGEST = 1 << 16
+from vfs.view.protocol import LARGEST, MAGIC
 
 
 class Outside(OSError):
