@@ -135,7 +135,7 @@ def test_who_may_in_human_mode(tmp_path: Path) -> None:
     open_to_all(tmp_path)
     (tmp_path / "j").mkdir()
     program = "import os\ntry: os.chroot('j'); print(os.listdir('/'), os.getuid())\nexcept OSError as e: print(e.strerror)"
-    script = """cd "$1"; python3 -c "$2"; setpriv --bounding-set -sys_chroot python3 -c "$2"; viewsu -p nobody -c "python3 -c \\"$2\\"" """
+    script = """cd "$1"; python3 -c "$2"; setpriv --bounding-set -sys_chroot python3 -c "$2"; viewsu -p -s /bin/sh nobody -c "python3 -c \\"$2\\"" """
     done = view(script, tmp_path, program, options=["-s"])
     assert done.stdout == "[] 0\nOperation not permitted\nOperation not permitted\n", done
 
