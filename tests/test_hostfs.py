@@ -21,6 +21,7 @@ from posix_calls import HostCalls, NodeCalls, NodeListing, RunningListing
 from test_ramfs import parameters
 
 from vfs.api import Change, Filesystem, HostDirectory, open_image, registry
+from vfs.api.allocation import fallocate
 from vfs.api.stack import mount
 from vfs.hostfs import linux
 from vfs.hostfs.directory import END
@@ -796,7 +797,7 @@ def test_linux_calls_agree_with_python(tmp_path: Path) -> None:
                 linux.getdents(file)
             finally:
                 os.close(file)
-        for call in (lambda: linux.fstatfs(-1), lambda: linux.syncfs(-1), lambda: linux.fallocate(-1, 0, 0, 1)):
+        for call in (lambda: linux.fstatfs(-1), lambda: linux.syncfs(-1), lambda: fallocate(-1, 0, 0, 1)):
             with pytest.raises(OSError) as caught:
                 call()
             assert caught.value.errno == errno.EBADF

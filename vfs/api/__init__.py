@@ -4,7 +4,7 @@ Read in this order: `node` (Node, Handle: the contract), `storage`, `filesystem`
 `walk`, `stack` (open an image through its layers).
 """
 
-from vfs.api.device import Device
+from vfs.api.device import Device, Partition, StorageHandle
 from vfs.api.errors import damaged, fail, message, unsupported
 from vfs.api.filesystem import Filesystem, StatFs
 from vfs.api.module import CERTAIN, LIKELY, NO, POSSIBLE, Module, Source
@@ -33,10 +33,12 @@ __all__ = [
     "Node",
     "NodeStorage",
     "Options",
+    "Partition",
     "Source",
     "Stat",
     "StatFs",
     "Storage",
+    "StorageHandle",
     "SubStorage",
     "damaged",
     "fail",

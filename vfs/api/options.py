@@ -60,6 +60,24 @@ def string(text: str) -> str:
     return text
 
 
+class SourcePath(str):
+    """The name of one more source, as the user wrote it."""
+
+
+def source_path(text: str) -> SourcePath:
+    """A file or device that the module reads besides its source (`parent=`). The module is given it opened, a `Storage`: only the
+    front end knows what the name stands for (`open_paths`)."""
+    return SourcePath(string(text))
+
+
+def open_paths(options: Any, opener: Callable[[str], Any]) -> None:
+    """Put what *opener* makes of them in the place of all names of sources."""
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        if isinstance(value, SourcePath):
+            setattr(options, field.name, opener(value))
+
+
 def option(reader: Reader, explanation: str, *, name: str = "", many: bool = False) -> Any:
     """A dataclass field for one option. *name* where the option's name is no identifier (`rw+`, `except`); *many*: may be given
     several times, the field is a list. Without it the last one given wins. Defaults: `False`, `None` or an empty list."""

@@ -13,17 +13,30 @@ import fcntl
 import os
 import stat
 
+from vfs.api.allocation import KEEP_SIZE, PUNCH_HOLE, punch
 from vfs.api.closing import Closing
 from vfs.api.errors import fail
-from vfs.api.node import Extent, Handle, Node
+from vfs.api.node import Change, Extent, Handle, Node
+
+ZEROS = 1 << 20
+"""How many zeros are written at once where a storage knows no better."""
+
+
+def plain(name: bytes) -> bytes:
+    """A name that a virtual disk gives, if it is one of its own directory. EINVAL: an image may not name what lies elsewhere."""
+    if not name or b"/" in name or b"\0" in name or name in (b".", b".."):
+        fail(errno.EINVAL, f"'{os.fsdecode(name)}' is not the name of a file beside the image")
+    return name
 
 
 class Storage(Closing):
-    """The contract. *name* is for messages, *size* in bytes, *block_size* the logical sector."""
+    """The contract. *name* is for messages, *size* in bytes, *block_size* the logical sector, *physical_block_size* what is
+    written at once (0: the same)."""
 
     name: str = ""
     size: int = 0
     block_size: int = 512
+    physical_block_size: int = 0
     read_only: bool = True
 
     def readinto(self, offset: int, buffer: memoryview) -> int:
@@ -44,8 +57,33 @@ class Storage(Closing):
         """Write all of *content* at *offset*. EROFS, ENOSPC, EIO."""
         fail(errno.EROFS, f"{self.name}: opened read-only")
 
+    def zero(self, offset: int, length: int) -> None:
+        """The range reads as zeros from now on, and occupies nothing where that can be. EROFS, ENOSPC, EIO."""
+        nothing = bytes(min(length, ZEROS))
+        for at in range(offset, offset + length, ZEROS):
+            self.write(at, memoryview(nothing)[: min(ZEROS, offset + length - at)])
+
     def discard(self, offset: int, length: int) -> None:
-        """The range's content is of no interest any more; it may read as zeros. A hint."""
+        """The range's content is of no interest any more; it may read as zeros, or as it was. A hint."""
+
+    def resize(self, size: int) -> None:
+        """Another size; what is new reads as zeros. Files can, most others not: EOPNOTSUPP. EROFS, ENOSPC, EFBIG."""
+        fail(errno.EOPNOTSUPP, f"{self.name}: its size cannot be changed")
+
+    def beside(self, name: bytes, writable: bool = False, create: bool = False) -> Storage:
+        """The file called *name* in the directory that this one lies in: what a virtual disk names as its parent or extent. To be
+        closed by the caller. *create*: a new, empty one (EEXIST). EINVAL: no plain name; ENOENT, EACCES, EBUSY; EOPNOTSUPP: this
+        is no file, or its directory is not known."""
+        fail(errno.EOPNOTSUPP, f"{self.name}: nothing is known to lie beside it")
+
+    def identity(self) -> object:
+        """Equal for two storages that are the same bytes: who follows a chain of parents sees with it that it is a loop."""
+        return id(self)
+
+    def descriptor(self) -> int | None:
+        """A descriptor of the host that *is* this storage from its first to its last byte, for reading and, if it is writable,
+        writing; it is the storage's own. Whoever has it needs nobody between. `None`: there is none."""
+        return None
 
     def flush(self) -> None:
         """Make what was written durable. EIO."""
@@ -69,11 +107,12 @@ class FileStorage(Storage):
     EACCES as open(2); EISDIR, and EINVAL for what is neither a file nor a block device.
     """
 
-    def __init__(self, path: bytes | str, writable: bool = False) -> None:
+    def __init__(self, path: bytes | str, writable: bool = False, create: bool = False) -> None:
         self.name = os.fsdecode(path)
         self.read_only = not writable
         # O_NONBLOCK: opening a fifo by mistake must not wait for a writer.
-        self.fd = os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC | os.O_NONBLOCK)
+        flags = (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC | os.O_NONBLOCK
+        self.fd = os.open(path, flags | (os.O_CREAT | os.O_EXCL if create else 0), 0o666)
         try:
             mode = os.fstat(self.fd).st_mode
             if stat.S_ISDIR(mode):
@@ -122,7 +161,39 @@ class FileStorage(Storage):
         view, done = memoryview(content), 0
         while done < len(view):
             done += os.pwrite(self.fd, view[done:], offset + done)
+        if offset + done > self.size:
+            self.size = offset + done
         return done
+
+    def zero(self, offset: int, length: int) -> None:
+        if self.read_only:
+            super().write(offset, b"")
+        # What lies beyond the end cannot be punched, only written.
+        if offset + length > self.size or (length > 0 and not punch(self.fd, offset, length)):
+            super().zero(offset, length)
+
+    def discard(self, offset: int, length: int) -> None:
+        length = min(length, self.size - offset)
+        if not self.read_only and length > 0:
+            punch(self.fd, offset, length)
+
+    def resize(self, size: int) -> None:
+        if self.read_only:
+            super().write(0, b"")
+        os.ftruncate(self.fd, size)
+        self.size = size
+
+    def beside(self, name: bytes, writable: bool = False, create: bool = False) -> Storage:
+        # By the name that it was opened by: a link to an image has its neighbours where the image is.
+        directory = os.path.dirname(os.path.realpath(os.fsencode(self.name)))
+        return FileStorage(os.path.join(directory, plain(name)), writable, create)
+
+    def identity(self) -> object:
+        found = os.fstat(self.fd)
+        return found.st_dev, found.st_ino
+
+    def descriptor(self) -> int | None:
+        return self.fd if self.fd >= 0 else None
 
     def flush(self) -> None:
         if not self.read_only:
@@ -172,6 +243,7 @@ class SubStorage(Storage):
         self.below, self.start, self.size = below, start, size
         self.name = name or f"{below.name}+{start}"
         self.block_size, self.read_only = below.block_size, below.read_only
+        self.physical_block_size = below.physical_block_size
 
     def _inside(self, offset: int, size: int) -> int:
         return max(0, min(size, self.size - offset)) if offset >= 0 else 0
@@ -184,6 +256,11 @@ class SubStorage(Storage):
         if self._inside(offset, len(content)) != len(content):
             fail(errno.ENOSPC, f"{self.name}: a write beyond its end")
         return self.below.write(self.start + offset, content)
+
+    def zero(self, offset: int, length: int) -> None:
+        if self._inside(offset, length) != length:
+            fail(errno.ENOSPC, f"{self.name}: a write beyond its end")
+        self.below.zero(self.start + offset, length)
 
     def discard(self, offset: int, length: int) -> None:
         length = self._inside(offset, length)
@@ -205,9 +282,10 @@ class SubStorage(Storage):
 
 
 class NodeStorage(Storage):
-    """The content of a regular file's node: an image inside a mounted image. Owns the handle that it opens. EISDIR, EINVAL."""
+    """The content of a regular file's node: an image inside a mounted image. Owns the handle that it opens. *directory* is the
+    node that has it, where that is known. EISDIR, EINVAL."""
 
-    def __init__(self, node: Node, name: str, writable: bool = False) -> None:
+    def __init__(self, node: Node, name: str, writable: bool = False, directory: Node | None = None) -> None:
         found = node.stat()
         if found.is_directory:
             fail(errno.EISDIR, f"{name}: is a directory")
@@ -215,6 +293,7 @@ class NodeStorage(Storage):
             fail(errno.EINVAL, f"{name}: not a regular file")
         self.handle: Handle | None = node.open(os.O_RDWR if writable else os.O_RDONLY)
         self.name, self.size, self.read_only = name, found.size, not writable
+        self.node, self.directory = node, directory
 
     def _open(self) -> Handle:
         return self.handle if self.handle is not None else fail(errno.EBADF, f"{self.name}: closed")
@@ -230,6 +309,41 @@ class NodeStorage(Storage):
             done += self._open().write(offset + done, view[done:])
         self.size = max(self.size, offset + done)
         return done
+
+    def zero(self, offset: int, length: int) -> None:
+        if self.read_only:
+            super().write(offset, b"")
+        if offset + length > self.size or not self._punch(offset, length):
+            super().zero(offset, length)
+
+    def discard(self, offset: int, length: int) -> None:
+        length = min(length, self.size - offset)
+        if length > 0 and not self.read_only:
+            self._punch(offset, length)
+
+    def _punch(self, offset: int, length: int) -> bool:
+        try:
+            self._open().allocate(KEEP_SIZE | PUNCH_HOLE, offset, length)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+                raise
+            return False
+        return True
+
+    def resize(self, size: int) -> None:
+        if self.read_only:
+            super().write(0, b"")
+        self.node.set(Change(size=size))
+        self.size = size
+
+    def beside(self, name: bytes, writable: bool = False, create: bool = False) -> Storage:
+        if self.directory is None:
+            return super().beside(name)
+        node = self.directory.create(plain(name), stat.S_IFREG | 0o644) if create else self.directory.lookup(plain(name))
+        return NodeStorage(node, os.path.join(os.path.dirname(self.name), os.fsdecode(name)), writable, self.directory)
+
+    def identity(self) -> object:
+        return id(self.node.filesystem), self.node.ino
 
     def flush(self) -> None:
         if not self.read_only:

@@ -8,7 +8,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from vfs.api import Extent, Handle, fail
-from vfs.hostfs import linux
+from vfs.api.allocation import fallocate
 from vfs.hostfs.filesystem import Descriptor, unnamed
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class HostHandle(Handle):
 
     @unnamed
     def allocate(self, mode: int, offset: int, length: int) -> None:
-        linux.fallocate(self._fd(), mode, offset, length)
+        fallocate(self._fd(), mode, offset, length)
 
     @unnamed
     def flush(self) -> None:

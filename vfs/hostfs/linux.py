@@ -11,7 +11,7 @@ import os
 import struct
 import threading
 from collections.abc import Callable
-from ctypes import c_char_p, c_int, c_int64, c_size_t, c_ssize_t, c_uint, c_void_p
+from ctypes import c_char_p, c_int, c_size_t, c_ssize_t, c_uint, c_void_p
 from functools import cache
 from typing import Any, Final, NamedTuple
 
@@ -57,7 +57,6 @@ def _function(name: str, *arguments: Any, result: Any = c_int) -> Callable[..., 
 _call_statx = _function("statx", c_int, c_char_p, c_int, c_uint, c_void_p)
 _call_getdents64 = _function("getdents64", c_int, c_void_p, c_size_t, result=c_ssize_t)
 _call_renameat2 = _function("renameat2", c_int, c_char_p, c_int, c_char_p, c_uint)
-_call_fallocate = _function("fallocate64", c_int, c_int, c_int64, c_int64)
 _call_fstatfs = _function("fstatfs", c_int, c_void_p)
 _call_syncfs = _function("syncfs", c_int)
 _call_utimensat = _function("utimensat", c_int, c_char_p, c_void_p, c_int)
@@ -154,13 +153,6 @@ def renameat2(old_directory: int, old: bytes, new_directory: int, new: bytes, fl
     """renameat2(2)."""
     if _call_renameat2(old_directory, old, new_directory, new, flags):
         fail(ctypes.get_errno())
-
-
-def fallocate(descriptor: int, mode: int, offset: int, length: int) -> None:
-    """fallocate(2), all modes."""
-    while _call_fallocate(descriptor, mode, offset, length):
-        if ctypes.get_errno() != errno.EINTR:
-            fail(ctypes.get_errno())
 
 
 def utimens(path: bytes, atime: int | None, mtime: int | None) -> None:

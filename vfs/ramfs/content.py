@@ -14,17 +14,14 @@ import errno
 import os
 import resource
 from bisect import bisect_left
-from functools import cache
 from typing import Any, Final
 
-from vfs.api import Extent, fail
+from vfs.api import Extent
+from vfs.api.allocation import KEEP_SIZE, PUNCH_HOLE, fallocate
 
 PAGE: Final = 4096
 MAX_SIZE: Final = (1 << 63) - 1
 """MAX_LFS_FILESIZE."""
-
-KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE = 0x01, 0x02, 0x10
-"""FALLOC_FL_* of `include/uapi/linux/falloc.h`."""
 
 MFD_EXEC: Final = 0x10
 """A memfd that can be executed: since Linux 6.3 it must be asked for."""
@@ -291,20 +288,3 @@ def memory() -> Memory | None:
         os.close(fd)
         return None
     return Memory(fd)
-
-
-@cache
-def _libc() -> Any:
-    import ctypes
-
-    library = ctypes.CDLL(None, use_errno=True)
-    library.fallocate64.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
-    return library, ctypes.get_errno
-
-
-def fallocate(fd: int, mode: int, offset: int, length: int) -> None:
-    """fallocate(2), of which Python's `os` has mode 0 only."""
-    library, get_errno = _libc()
-    while library.fallocate64(fd, mode, offset, length):
-        if get_errno() != errno.EINTR:
-            fail(get_errno())

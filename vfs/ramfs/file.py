@@ -14,8 +14,9 @@ import stat
 from typing import TYPE_CHECKING, Final
 
 from vfs.api import Extent, Handle, clock, fail
+from vfs.api.allocation import KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE
 from vfs.ramfs import content as contents
-from vfs.ramfs.content import KEEP_SIZE, MAX_SIZE, PAGE, PUNCH_HOLE, ZERO_RANGE, Content
+from vfs.ramfs.content import MAX_SIZE, PAGE, Content
 from vfs.ramfs.module import memory_pages
 from vfs.ramfs.node import RamNode
 
