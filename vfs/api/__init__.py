@@ -7,7 +7,7 @@ Read in this order: `node` (Node, Handle: the contract), `storage`, `filesystem`
 from vfs.api.device import Device, Partition, StorageHandle
 from vfs.api.errors import damaged, fail, message, unsupported
 from vfs.api.filesystem import Filesystem, StatFs
-from vfs.api.module import CERTAIN, LIKELY, NO, POSSIBLE, Module, Source
+from vfs.api.module import CERTAIN, ERROR, LEAK, LIKELY, NO, POSSIBLE, WARNING, Finding, Format, Module, Source
 from vfs.api.node import Change, Entry, Extent, Handle, Node, Stat, opened_wide
 from vfs.api.options import MountOptions, Options, option, parse, parse_all
 from vfs.api.stack import Image, Layer, open_image
@@ -15,15 +15,20 @@ from vfs.api.storage import FileStorage, HostDirectory, NodeStorage, Storage, Su
 
 __all__ = [
     "CERTAIN",
+    "ERROR",
+    "LEAK",
     "LIKELY",
     "NO",
     "POSSIBLE",
+    "WARNING",
     "Change",
     "Device",
     "Entry",
     "Extent",
     "FileStorage",
     "Filesystem",
+    "Finding",
+    "Format",
     "Handle",
     "HostDirectory",
     "Image",

@@ -116,8 +116,8 @@ class Device(Closing):
 
 class Partition:
     """One row of a partition table: *number*, *start* and *size* in bytes; *type* as the table has it (`83`, or a GUID in capital
-    letters), *type_name* in words (empty: not known), *name* and *uuid* (empty: the table has none); *bootable*; *attributes* of a
-    GPT."""
+    letters), *type_name* in words (empty: not known), *name* and *uuid* (empty: the table has none); *bootable*; *attributes* of
+    a GPT."""
 
     __slots__ = ("attributes", "bootable", "name", "number", "size", "start", "type", "type_name", "uuid")
 

@@ -6,10 +6,11 @@ small file and imports its reader inside `mount`.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+import errno
+from typing import Any, ClassVar, NamedTuple
 
 from vfs.api.device import Device
-from vfs.api.errors import unsupported
+from vfs.api.errors import fail, unsupported
 from vfs.api.filesystem import Filesystem
 from vfs.api.node import Node
 from vfs.api.options import Options
@@ -25,8 +26,28 @@ CERTAIN, LIKELY, POSSIBLE, NO = 100, 60, 20, 0
 """Confidence of `Module.probe`: a checked structure, a magic number, a weak hint."""
 
 
+class Format(NamedTuple):
+    """A kind of image that a module creates: its *name* (`qcow2`) is no other module's, *endings* are those of file names that
+    suggest it: lower case, with the dot."""
+
+    name: str
+    description: str
+    endings: tuple[str, ...] = ()
+
+
+ERROR, LEAK, WARNING = "error", "leak", "warning"
+"""What a finding is: content may be wrong or lost; room is lost and nothing else; neither, but it should not be so."""
+
+
+class Finding(NamedTuple):
+    """One thing that `Module.check` has found. *kind* is `ERROR`, `LEAK` or `WARNING`, *sentence* names structure and number."""
+
+    kind: str
+    sentence: str
+
+
 class Module:
-    """The contract. Class attributes describe it; the two methods do the work."""
+    """The contract. Class attributes describe it; `probe` and `mount` do the work, `create` and `check` where there is such."""
 
     name: ClassVar[str]
     aliases: ClassVar[tuple[str, ...]] = ()
@@ -34,6 +55,8 @@ class Module:
     options: ClassVar[type[Options]] = Options
     sourceless: ClassVar[bool] = False
     """Mounts nothing: what is named as its source is only shown, not opened (`nodev` in /proc/filesystems)."""
+    formats: ClassVar[tuple[Format, ...]] = ()
+    """What `create` makes."""
 
     def probe(self, source: Source) -> int:
         """How surely *source* is of this format, `NO` to `CERTAIN`. Reads a few sectors at most; never raises for what it
@@ -47,3 +70,19 @@ class Module:
         EUCLEAN: damaged; EOPNOTSUPP: a feature that we lack, named; EINVAL: not this format at all, or an option's value;
         EROFS: writing asked of what can only be read."""
         raise unsupported(f"{self.name}: cannot be mounted")
+
+    def create_options(self, format: str) -> type[Any]:
+        """The options of creating one of `formats`: a dataclass of `option()` fields. A parent is one that `source_path` reads:
+        `create` is given it opened, to be closed by the caller."""
+        fail(errno.EINVAL, f"{self.name}: creates no images of format '{format}'")
+
+    def create(self, storage: Storage, format: str, size: int | None, options: Any) -> None:
+        """Make an empty image of *size* bytes, which reads as zeros (or as the parent that *options* name, whose size it has when
+        *size* is `None`), in *storage*: an empty file, writable and resizable, which stays the caller's. More files that the
+        format wants are made beside it. *options* is an instance of what `create_options` gives. EINVAL, EFBIG, ENOSPC."""
+        fail(errno.EINVAL, f"{self.name}: creates no images")
+
+    def check(self, source: Source, options: Any) -> list[Finding]:
+        """What is wrong in *source*, which is only read and stays the caller's; *options* as for `mount`. A bounded list, with
+        one last finding that counts the rest. EOPNOTSUPP: nothing of this kind can be checked; EUCLEAN, EINVAL: as `mount`."""
+        raise unsupported(f"{self.name}: cannot be checked")

@@ -16,7 +16,7 @@ from functools import cache
 from typing import NamedTuple
 
 from vfs.api.errors import fail
-from vfs.api.module import NO, Module, Source
+from vfs.api.module import NO, Format, Module, Source
 
 GROUPS = {"filesystem": "vfs.filesystems", "device": "vfs.devices", "misc": "vfs.misc"}
 PREFIXES = {"filesystem": "umfuse", "device": "umdev", "misc": "ummisc"}
@@ -119,17 +119,32 @@ def find(name: str) -> Module:
     return registered.load()
 
 
-def detect(source: Source) -> Module:
-    """The module that is surest of *source*. EINVAL: none knows it."""
+def kind(name: str) -> str:
+    """`filesystem`, `device` or `misc`; empty for a name that is nobody's."""
+    registered = modules().get(canonical(name))
+    return registered.kind if registered is not None else ""
+
+
+def _mounting(kinds: tuple[str, ...] = ("filesystem", "device")) -> Iterator[Module]:
+    """The modules of these kinds that can be loaded: where a library is missing, the others may still know what is asked."""
+    for registered in modules().values():
+        if registered.kind in kinds:
+            try:
+                yield registered.load()
+            except OSError:
+                continue
+
+
+def formats() -> dict[str, tuple[Format, Module]]:
+    """What can be created: formats by name, each with the module that makes it."""
+    return {format.name: (format, module) for module in _mounting() for format in module.formats}
+
+
+def detect(source: Source, *kinds: str) -> Module:
+    """The module that is surest of *source*, among those of *kinds* where such are named. EINVAL: none knows it."""
     best: Module | None = None
     confidence = NO
-    for registered in modules().values():
-        if registered.kind == "misc":
-            continue
-        try:
-            module = registered.load()
-        except OSError:  # its library is missing: the others may still know the image
-            continue
+    for module in _mounting(kinds or ("filesystem", "device")):
         sure = module.probe(source)
         if sure > confidence:
             best, confidence = module, sure
