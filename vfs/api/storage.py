@@ -252,19 +252,28 @@ class SubStorage(Storage):
         size = self._inside(offset, len(buffer))
         return self.below.readinto(self.start + offset, buffer[:size]) if size else 0
 
-    def write(self, offset: int, content: bytes | memoryview) -> int:
-        if self._inside(offset, len(content)) != len(content):
+    def read(self, offset: int, size: int) -> bytes:
+        if offset >= 0 and 0 <= size <= self.size - offset:
+            return self.below.read(self.start + offset, size)
+        return super().read(offset, size)
+
+    def _writable(self, offset: int, length: int) -> None:
+        if self.read_only:
+            fail(errno.EROFS, f"{self.name}: read-only")
+        if self._inside(offset, length) != length:
             fail(errno.ENOSPC, f"{self.name}: a write beyond its end")
+
+    def write(self, offset: int, content: bytes | memoryview) -> int:
+        self._writable(offset, len(content))
         return self.below.write(self.start + offset, content)
 
     def zero(self, offset: int, length: int) -> None:
-        if self._inside(offset, length) != length:
-            fail(errno.ENOSPC, f"{self.name}: a write beyond its end")
+        self._writable(offset, length)
         self.below.zero(self.start + offset, length)
 
     def discard(self, offset: int, length: int) -> None:
         length = self._inside(offset, length)
-        if length:
+        if length and not self.read_only:
             self.below.discard(self.start + offset, length)
 
     def flush(self) -> None:
