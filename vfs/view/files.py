@@ -48,6 +48,8 @@ READY: Final = TOP // 2
 LAZY: Final = TOP * 3 // 4
 """Numbers are taken from [READY, LAZY) and [LAZY, TOP), and above TOP when those are full; below the usual soft limit of 1024,
 since programs size tables by it, and within the hard limit, since lower numbers are seen as what they are (a memfd)."""
+GONE: Final = 128
+"""From so many removed directories on, those that nobody is in are forgotten: they may hold descriptors of the host's."""
 HIGHEST: Final = 1 << 16
 TRIES: Final = 16
 """How many numbers of a range are looked at before it counts as full."""
@@ -101,6 +103,9 @@ class OpenFiles:
         self.users: Callable[[], Iterable[bytes]] = lambda: ()
         """The names (in /proc) of all that the processes of the view hold; set when it has started."""
         self.sweep_least = self.sweep_at = sweep
+        self.gone: dict[int, Placeholder] = {}
+        """Removed directories that somebody had open, and may still."""
+        self.gone_at = GONE
         self.low_directories = False
         """Whether a directory was ever put at a low number, so that getdents64 must look at all numbers."""
 
@@ -150,6 +155,7 @@ class OpenFiles:
             self.written.files.pop(placeholder.number, None)
             self.drop(placeholder)
             self.by_number.pop(placeholder.number, None)
+            self.gone.pop(placeholder.number, None)
         superblock.placeholders.clear()
         self.mirrors.forget_filesystem(superblock)
 
@@ -216,13 +222,35 @@ class OpenFiles:
 
     def sweep(self) -> None:
         """Forget the files that neither we nor any process has open: a tree of a million files may be read in one view."""
-        used = {placeholder.number for text in self.users() if (placeholder := self.of_link(text)) is not None}
+        used = self.used()
         for number, placeholder in list(self.by_number.items()):
             if number not in used and number not in self.held:
                 self.drop(placeholder)  # a handle may have been opened again
-                del self.by_number[number]
-                del placeholder.dentry.mount.superblock.placeholders[placeholder.dentry.node.ino]
+                self.forget(placeholder)
         self.sweep_at = max(self.sweep_least, 2 * len(self.by_number))
+
+    def used(self) -> set[int]:
+        """The numbers of what processes have."""
+        return {placeholder.number for text in self.users() if (placeholder := self.of_link(text)) is not None}
+
+    def forget(self, placeholder: Placeholder) -> None:
+        """Nobody has it, nor do we."""
+        self.by_number.pop(placeholder.number, None)
+        self.gone.pop(placeholder.number, None)
+        placeholders = placeholder.dentry.mount.superblock.placeholders
+        if placeholders.get(placeholder.dentry.node.ino) is placeholder:
+            del placeholders[placeholder.dentry.node.ino]
+
+    def removed_directory(self, placeholder: Placeholder) -> None:
+        """We need no descriptor of it. Whether others have one only /proc tells: that is asked for many at a time."""
+        self.drop(placeholder)
+        self.gone[placeholder.number] = placeholder
+        if len(self.gone) >= self.gone_at:
+            used = self.used()
+            for number, other in list(self.gone.items()):
+                if number not in used and number not in self.held:
+                    self.forget(other)
+            self.gone_at = GONE + 2 * len(self.gone)
 
     def memfd_name(self, placeholder: Placeholder) -> bytes:
         """What `pattern` knows it by."""
@@ -318,14 +346,18 @@ class OpenFiles:
     def removed(self, dentry: Dentry) -> None:
         """A name of a file was removed. With the last one, and when nobody has it open, all that we hold of it goes."""
         placeholder = dentry.placeholder
-        if placeholder is None or dentry.kind == DIRECTORY or dentry.node.stat().nlink:
+        if placeholder is None:
+            return
+        if dentry.kind == DIRECTORY:
+            self.removed_directory(placeholder)
+            return
+        if dentry.node.stat().nlink:
             return
         if placeholder.holder < 0 or not placeholder.is_open():
             self.written.files.pop(placeholder.number, None)
             placeholder.written = False
             self.drop(placeholder)
-            self.by_number.pop(placeholder.number, None)
-            del dentry.mount.superblock.placeholders[dentry.node.ino]
+            self.forget(placeholder)
 
     def demand_stored(self, dentry: Dentry) -> None:
         """What processes wrote to the file is the module's content now."""
