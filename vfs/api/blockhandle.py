@@ -13,6 +13,7 @@ import struct
 from collections.abc import Callable
 
 from vfs.api import ioctls
+from vfs.api.allocation import KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE
 from vfs.api.device import Device, StorageHandle
 from vfs.api.errors import fail
 from vfs.api.storage import Storage
@@ -49,6 +50,20 @@ class BlockHandle(StorageHandle):
         if self._exclusive:
             self._exclusive = False
             self.device.release(self.sub_device)
+
+    def allocate(self, mode: int, offset: int, length: int) -> None:
+        """As Linux has it for block devices: ranges of whole sectors are zeroed, and given back where the disk can."""
+        if not self.writable:
+            fail(errno.EBADF)
+        if mode not in (ZERO_RANGE, ZERO_RANGE | KEEP_SIZE, PUNCH_HOLE | KEEP_SIZE):
+            fail(errno.EOPNOTSUPP)
+        room = self.storage.size - offset
+        if room <= 0 or (length > room and not mode & KEEP_SIZE):
+            fail(errno.EINVAL)
+        length = min(length, room)
+        if (offset | length) % self.storage.block_size:
+            fail(errno.EINVAL)
+        self.storage.zero(offset, length)
 
     def ioctl(self, request: int, argument: bytes) -> bytes:
         """EFAULT and the sizes of arguments are the front end's (`ioctls.BLOCK_IOCTLS`). EINVAL, EBADF (not opened for writing),

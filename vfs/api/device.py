@@ -197,6 +197,10 @@ class StorageHandle(Handle):
     def readinto(self, offset: int, buffer: memoryview) -> int:
         return self.storage.readinto(offset, buffer)
 
+    def read(self, offset: int, size: int) -> bytes:
+        size = min(size, self.storage.size - offset)
+        return self.storage.read(offset, size) if size > 0 else b""
+
     def write(self, offset: int, content: bytes | memoryview) -> int:
         if not self.writable:
             fail(errno.EBADF)

@@ -1,24 +1,31 @@
-"""A device as a directory of files: `disk` for the whole, `p1`, `p2` … for its parts, numbered as their table numbers them.
+"""A device as a directory of files: `disk` for the whole, `p1`, `p2` … for its parts, numbered as their table numbers them;
+`device` for a character device.
 
-Inode 1 is the directory, inode N + 2 sub-device N. Made once at the mount: a table that changes later does not show.
+Inode 1 is the directory, inode N + 2 sub-device N. The files show what a device that can be written is at the moment: the kernel
+keeps no names, sizes or content of it. A regular file has no BLKRRPART, so the table of parts is read again whenever a program
+that has written to the whole closes it: what fdisk wrote is there when fdisk has ended.
 """
 
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import stat
 import time
 from collections.abc import Iterator
 
 from vfs.api.device import Device
-from vfs.api.errors import fail
+from vfs.api.errors import fail, message
 from vfs.api.filesystem import Filesystem, StatFs
-from vfs.api.node import Entry, Extent, Handle, Node, Stat
-from vfs.api.storage import Storage
+from vfs.api.node import Change, Entry, Extent, Handle, Node, Stat
 
 DIRECTORY = 1
 FIRST = 2
+WHOLE = 0
+"""The sub-device that is the whole device."""
+
+log = logging.getLogger("vfs.fuse")
 
 
 class DeviceFiles(Filesystem):
@@ -28,11 +35,12 @@ class DeviceFiles(Filesystem):
 
     def __init__(self, device: Device) -> None:
         super().__init__()
-        self._device = device
+        self.device = device
         self.type = device.type
+        self.read_only = device.read_only
+        self.blocking = device.blocking
+        self.changes_outside = not device.read_only
         self.made = time.time_ns()
-        self.storages = {FIRST + number: storage for number, storage in sorted(device.storages().items())}
-        self.names = {_name(ino - FIRST): ino for ino in self.storages}
 
     @property
     def root(self) -> Node:
@@ -41,20 +49,29 @@ class DeviceFiles(Filesystem):
     def node(self, ino: int) -> Node:
         if ino == DIRECTORY:
             return self.root
-        if ino not in self.storages:
+        if ino - FIRST not in self.sub_devices():
             fail(errno.ESTALE)
         return DeviceFile(self, ino)
 
+    def sub_devices(self) -> list[int]:
+        """The numbers of the sub-devices that there are now."""
+        return [WHOLE] if self.device.character else sorted(self.device.storages())
+
+    def name(self, sub_device: int) -> bytes:
+        if sub_device:
+            return b"p%d" % sub_device
+        return b"device" if self.device.character else b"disk"
+
     def statfs(self) -> StatFs:
-        size = max((storage.size for storage in self.storages.values()), default=0)
-        return StatFs(type=0, block_size=512, blocks=size // 512, free=0, available=0, files=len(self.storages), files_free=0)
+        size = 0 if self.device.character else self.device.storage(WHOLE).size
+        files = len(self.sub_devices())
+        return StatFs(type=0, block_size=512, blocks=size // 512, free=0, available=0, files=files, files_free=0)
+
+    def sync(self) -> None:
+        self.device.flush()
 
     def close(self) -> None:
-        self._device.close()
-
-
-def _name(number: int) -> bytes:
-    return b"p%d" % number if number else b"disk"
+        self.device.close()
 
 
 class DeviceDirectory(Node):
@@ -73,13 +90,16 @@ class DeviceDirectory(Node):
         )
 
     def lookup(self, name: bytes) -> Node:
-        ino = self.filesystem.names.get(name)
-        return DeviceFile(self.filesystem, ino) if ino is not None else fail(errno.ENOENT)
+        for number in self.filesystem.sub_devices():
+            if self.filesystem.name(number) == name:
+                return DeviceFile(self.filesystem, FIRST + number)
+        fail(errno.ENOENT)
 
     def entries(self, start: int = 0) -> Iterator[Entry]:
-        for name, ino in self.filesystem.names.items():
+        for number in self.filesystem.sub_devices():
+            ino = FIRST + number
             if ino > start:
-                yield Entry(name, ino, stat.S_IFREG >> 12, ino)
+                yield Entry(self.filesystem.name(number), ino, stat.S_IFREG >> 12, ino)
 
     def parent(self) -> Node | None:
         return self
@@ -91,34 +111,81 @@ class DeviceFile(Node):
     __slots__ = ()
     filesystem: DeviceFiles
 
-    @property
-    def storage(self) -> Storage:
-        return self.filesystem.storages[self.ino]
-
     def stat(self) -> Stat:
-        storage, made = self.storage, self.filesystem.made
-        found = Stat(self.ino, stat.S_IFREG | (0o400 if storage.read_only else 0o600), uid=os.getuid(), gid=os.getgid())
-        found.size, found.blocks = storage.size, -(-storage.size // 512)
+        device, made = self.filesystem.device, self.filesystem.made
+        found = Stat(self.ino, stat.S_IFREG | 0o600, uid=os.getuid(), gid=os.getgid())
+        if device.character:
+            read_only = device.read_only
+        else:
+            storage = device.storage(self.ino - FIRST)
+            read_only = storage.read_only
+            found.size, found.blocks = storage.size, -(-storage.size // 512)
+        if read_only:
+            found.mode = stat.S_IFREG | 0o400
         found.atime = found.mtime = found.ctime = made
         return found
 
     def open(self, flags: int = 0) -> Handle:
-        if flags & os.O_ACCMODE != os.O_RDONLY and self.filesystem.read_only:
-            fail(errno.EROFS)
-        return DeviceHandle(self)
+        device = self.filesystem.device
+        handle = device.open(self.ino - FIRST, flags)
+        if device.character or self.ino != FIRST or flags & os.O_ACCMODE == os.O_RDONLY:
+            return handle
+        return WholeHandle(self, handle)
+
+    def set(self, change: Change) -> None:
+        """A device keeps its size and owner. Emptying is what opening with O_TRUNC asks for: devices take no notice of it. Times
+        are not kept."""
+        if change.mode is not None or change.uid is not None or change.gid is not None:
+            fail(errno.EPERM, "a device's owner and mode are fixed")
+        if change.size and change.size != self.stat().size:
+            fail(errno.EINVAL, "a device's size is fixed")
 
 
-class DeviceHandle(Handle):
-    """A storage read as a file."""
+class WholeHandle(Handle):
+    """The whole device, open for writing."""
 
-    __slots__ = ()
+    __slots__ = ("_changed", "_handle")
     node: DeviceFile
 
+    def __init__(self, node: DeviceFile, handle: Handle) -> None:
+        super().__init__(node)
+        self._handle = handle
+        self._changed = False
+
     def size(self) -> int:
-        return self.node.storage.size
+        return self._handle.size()
 
     def readinto(self, offset: int, buffer: memoryview) -> int:
-        return self.node.storage.readinto(offset, buffer)
+        return self._handle.readinto(offset, buffer)
+
+    def read(self, offset: int, size: int) -> bytes | bytearray | memoryview:
+        return self._handle.read(offset, size)
+
+    def write(self, offset: int, content: bytes | memoryview) -> int:
+        self._changed = True
+        return self._handle.write(offset, content)
 
     def extents(self, offset: int, length: int) -> list[Extent]:
-        return self.node.storage.extents(offset, length)
+        return self._handle.extents(offset, length)
+
+    def flush(self) -> None:
+        """close(2): the table may be another."""
+        self._handle.flush()
+        if self._changed:
+            self._changed = False
+            self._reread()
+
+    def _reread(self) -> None:
+        try:
+            self.node.filesystem.device.reread()
+        except OSError as error:
+            # It cannot have parts, or the parts in use stay as they were: either is no failure of the writer's.
+            if error.errno not in (errno.EINVAL, errno.EBUSY):
+                raise
+            log.debug("the table is not read again: %s", message(error))
+
+    def fsync(self) -> None:
+        self._handle.fsync()
+
+    def close(self) -> None:
+        self._handle.close()

@@ -105,6 +105,9 @@ class Operations(pyfuse3.Operations):
     enable_acl = False
     """With `default_permissions` the kernel evaluates ACLs too, and caches them (FUSE_POSIX_ACL)."""
 
+    direct_io = False
+    """Reads and writes come as programs make them, past the page cache and whatever the size."""
+
     def __init__(self, filesystem: Filesystem, xattr: bool = True, started: Callable[[], None] = lambda: None) -> None:
         super().__init__()
         self._filesystem = filesystem
@@ -119,10 +122,14 @@ class Operations(pyfuse3.Operations):
         self._directories: dict[int, OpenDirectory] = {}
         self._next = itertools.count(1)
         self._filled: Recent[bool] = Recent(FILLED_KEPT)
-        self._timeout: float = OUTSIDE if filesystem.changes_outside else FOREVER
-        self._absent = absent(self._timeout)
+        self.keep(OUTSIDE if filesystem.changes_outside else FOREVER)
         # open_by_handle_at(2) and the NFS server ask for inodes that the kernel has forgotten.
         self.supports_dot_lookup = filesystem.stable_numbers
+
+    def keep(self, seconds: float) -> None:
+        """How long the kernel may keep names, absent ones too, and attributes."""
+        self._timeout = seconds
+        self._absent = absent(seconds)
 
     def init(self) -> None:
         self._started()
@@ -273,14 +280,14 @@ class Operations(pyfuse3.Operations):
         if inode not in self._opened and self._filled.get(inode) is None:
             self._fill(inode, handle)
         self._opened[inode] = self._opened.get(inode, 0) + 1
-        return pyfuse3.FileInfo(fh=number, keep_cache=not self._filesystem.changes_outside)
+        return pyfuse3.FileInfo(fh=number, keep_cache=not self._filesystem.changes_outside, direct_io=self.direct_io)
 
     def _fill(self, inode: InodeT, handle: Handle) -> None:
         """Put a small file's content into the kernel's page cache, which saves the READ that nearly always follows.
 
         The kernel locks the pages meanwhile. A READ under way holds such locks and waits for us: so this is done only while
         nobody has the file open (no READ can be under way without an open file), by the one thread that serves."""
-        if self._filesystem.blocking or not self._filesystem.read_only:
+        if self._filesystem.blocking or not self._filesystem.read_only or self.direct_io:
             return
         self._filled.put(inode, True)
         try:

@@ -66,14 +66,20 @@ def serve(source: str, mountpoint: str, type: str | None, options: str, debug: b
 def serving(filesystem: Filesystem, xattr: bool, usable: Callable[[], object]) -> tuple[Operations, Loop | TrioLoop]:
     """The handlers that suit a file system and the loop that runs them. *usable* is called when the kernel has got our answer to
     INIT."""
-    operations = Operations if filesystem.read_only else _changing()
+    kind = Operations if filesystem.read_only else _changing()
+    loop: Loop | TrioLoop
     if not filesystem.blocking:
         loop = Loop(ENDING)
-        return operations(filesystem, xattr, lambda: loop.soon(usable)), loop
-    from vfs.fuse import threaded  # with it comes trio
+    else:
+        from vfs.fuse import threaded  # with it comes trio
 
-    waiting = threaded.TrioLoop(ENDING)
-    return threaded.in_threads(operations)(filesystem, xattr, lambda: waiting.soon(usable)), waiting
+        loop, kind = threaded.TrioLoop(ENDING), threaded.in_threads(kind)
+    operations = kind(filesystem, xattr, lambda: loop.soon(usable))
+    if isinstance(filesystem, DeviceFiles):
+        operations.direct_io = filesystem.device.character
+        if not filesystem.read_only:
+            operations.keep(0)
+    return operations, loop
 
 
 def _changing() -> type[Operations]:

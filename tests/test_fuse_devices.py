@@ -1,0 +1,205 @@
+"""Devices as kernel mounts: files that fdisk, mkfs and fsck take for disks, and that follow what is written."""
+
+from __future__ import annotations
+
+import errno
+import filecmp
+import os
+import shutil
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.fuse_mounts import LIMIT, foreground, mounted, needs_fuse, place, run
+from vfs.api import Device, Storage, open_image
+from vfs.fuse.devices import DeviceFiles
+
+MIB = 1 << 20
+SEARCH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
+
+pytestmark = [
+    needs_fuse(),
+    pytest.mark.skipif(
+        any(shutil.which(name, path=SEARCH) is None for name in ("sfdisk", "fdisk", "sgdisk", "mkfs.ext4", "e2fsck")),
+        reason="fdisk, sfdisk, sgdisk, mkfs.ext4 or e2fsck (packages fdisk, gdisk, e2fsprogs) is not installed",
+    ),
+]
+
+
+@pytest.fixture(autouse=True)
+def tools(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", SEARCH)
+
+
+def disk(path: Path, size: int = 64 * MIB) -> Path:
+    with path.open("wb") as file:
+        file.truncate(size)
+    return path
+
+
+def table(path: Path, script: str) -> None:
+    subprocess.run(["sfdisk", "-q", path], input=script, text=True, check=True, timeout=LIMIT, capture_output=True)
+
+
+def sizes(root: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_size for path in root.iterdir()}
+
+
+def test_disk_is_partitioned_formatted_and_filled_in_place(tmp_path: Path) -> None:
+    image = disk(tmp_path / "disk.img")
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "file").write_bytes(os.urandom(3 * MIB))
+    with mounted(image, "-t", "mbr", "-o", "rw") as root:
+        assert sizes(root) == {"disk": 64 * MIB}
+        table(root / "disk", "size=16M\nsize=30M, type=5\n5: size=8M\n")
+        assert sizes(root) == {"disk": 64 * MIB, "p1": 16 * MIB, "p2": 1024, "p5": 8 * MIB}
+        run("mkfs.ext4", "-q", "-d", tmp_path / "tree", root / "p1")
+        run("e2fsck", "-fn", root / "p1")
+        subprocess.run(["fdisk", root / "disk"], input=b"d\n2\nw\n", check=True, timeout=LIMIT, capture_output=True)
+        assert sizes(root) == {"disk": 64 * MIB, "p1": 16 * MIB}
+        content = (root / "p1").read_bytes()
+        assert (root / "disk").read_bytes()[MIB : 17 * MIB] == content
+    assert image.read_bytes()[MIB : 17 * MIB] == content
+    with open_image(image, "mbr") as opened:
+        device = opened.layers[0].mounted
+        assert isinstance(device, Device)
+        part = tmp_path / "part.img"
+        part.write_bytes(device.storages()[1].read(0, 16 * MIB))
+    run("e2fsck", "-fn", part)
+    with open_image(part) as filesystem:
+        assert filesystem.read_bytes("/file") == (tmp_path / "tree" / "file").read_bytes()
+
+
+def test_gpt_by_sgdisk_and_parted(tmp_path: Path) -> None:
+    with mounted("none", "-t", "ramdisk", "-o", "mbr,size=64M") as root:
+        run("sgdisk", "-n", "1:0:+8M", "-n", "7:0:0", root / "disk")
+        assert sorted(sizes(root)) == ["disk", "p1", "p7"]
+        assert sizes(root)["p1"] == 8 * MIB
+        run("sgdisk", "-v", root / "disk")
+        if shutil.which("parted"):
+            run("parted", "-s", root / "disk", "rm", "1")
+            assert sorted(sizes(root)) == ["disk", "p7"]
+        if shutil.which("mkfs.vfat"):
+            run("mkfs.vfat", root / "p7")
+            run("fsck.vfat", "-n", root / "p7")
+
+
+def test_what_is_written_to_one_file_is_read_in_the_other(tmp_path: Path) -> None:
+    image = disk(tmp_path / "disk.img")
+    table(image, "size=16M\n")
+    with mounted(image, "-o", "rw") as root, (root / "p1").open("r+b", buffering=0) as part:
+        assert part.read(4) == b"\0\0\0\0"
+        with (root / "disk").open("r+b", buffering=0) as whole:
+            whole.seek(MIB)
+            whole.write(b"here")
+        assert (root / "p1").read_bytes()[:4] == b"here"
+        part.seek(16 * MIB - 2)
+        assert part.write(b"abcd") == 2
+        with pytest.raises(OSError) as caught:
+            part.write(b"x")
+        assert caught.value.errno == errno.ENOSPC
+        os.fsync(part.fileno())
+        assert (root / "disk").read_bytes()[17 * MIB - 2 : 17 * MIB] == b"ab"
+        # Devices take no notice of O_TRUNC, and are never another size.
+        (root / "p1").write_bytes(b"HERE")
+        assert (root / "p1").stat().st_size == 16 * MIB
+        for call in (lambda: os.truncate(root / "p1", MIB), lambda: os.truncate(root / "p1", 17 * MIB)):
+            with pytest.raises(OSError) as caught:
+                call()
+            assert caught.value.errno == errno.EINVAL
+        with pytest.raises(PermissionError):
+            (root / "p1").chmod(0o777)
+        os.utime(root / "p1")
+    assert image.read_bytes()[MIB : MIB + 4] == b"HERE"
+
+
+def test_read_only_is_read_only(tmp_path: Path) -> None:
+    image = disk(tmp_path / "disk.img", 8 * MIB)
+    table(image, "size=4M\n")
+    with mounted(image) as root:
+        assert {path.name: stat.S_IMODE(path.stat().st_mode) for path in root.iterdir()} == {"disk": 0o400, "p1": 0o400}
+        assert filecmp.cmp(image, root / "disk", shallow=False)
+        with pytest.raises(OSError) as caught:
+            (root / "p1").open("r+b")
+        assert caught.value.errno == errno.EROFS
+
+
+def test_image_in_use_is_refused(tmp_path: Path) -> None:
+    image = disk(tmp_path / "disk.img", 8 * MIB)
+    table(image, "size=4M\n")
+    from tests.command import vfs
+
+    with mounted(image, "-o", "rw"), place() as other:
+        done = vfs("mount", "-o", "rw", image, other)
+        assert (done.returncode, b"in use by another mount" in done.stderr) == (1, True)
+
+
+def test_table_is_read_again_only_when_it_may_have_changed() -> None:
+    class Disk(Device):
+        type = "disk"
+        read_only = False
+        count = 0
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.memory = Memory()
+
+        def storages(self) -> dict[int, Storage]:
+            return {0: self.memory}
+
+        def reread(self) -> None:
+            self.count += 1
+            raise OSError(errno.EBUSY, "in use")
+
+    class Memory(Storage):
+        size, read_only = 4096, False
+
+        def readinto(self, offset: int, buffer: memoryview) -> int:
+            return len(buffer)
+
+        def write(self, offset: int, content: bytes | memoryview) -> int:
+            return len(content)
+
+    disk = Disk()
+    node = DeviceFiles(disk).root.lookup(b"disk")
+    with node.open(os.O_RDONLY) as handle:
+        handle.flush()
+    with node.open(os.O_RDWR) as handle:
+        handle.flush()
+        assert disk.count == 0
+        handle.write(0, b"x")
+        handle.flush()
+        handle.flush()
+    assert disk.count == 1
+
+
+def test_character_device_is_a_file_without_a_size() -> None:
+    with mounted("none", "-t", "trivhd") as root:
+        device = root / "device"
+        assert (os.listdir(root), device.stat().st_size) == (["device"], 0)
+        assert device.read_bytes() == bytes(65536)
+        with device.open("r+b", buffering=0) as one, device.open("rb", buffering=0) as other:
+            one.write(b"shared")
+            assert other.read(6) == b"shared"
+            one.seek(65534)
+            assert one.write(b"abcd") == 2
+            with pytest.raises(OSError) as caught:
+                one.write(b"x")
+            assert caught.value.errno == errno.ENOSPC
+        assert device.read_bytes()[65534:] == b"ab"
+
+
+def test_null_tells_of_each_request() -> None:
+    with place() as root:
+        process = foreground("none", root, "-t", "null")
+        try:
+            assert (root / "device").read_bytes() == b""
+            assert (root / "device").write_bytes(b"gone") == 4
+        finally:
+            run("umount", root) if os.geteuid() == 0 else run("fusermount3", "-u", root)
+            _, said = process.communicate(timeout=LIMIT)
+    lines = said.decode().splitlines()
+    assert "null: write 4 bytes at 0" in lines
+    assert lines.count("null: close") == 2
