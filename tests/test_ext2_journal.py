@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 from fixtures.ext import image
 from vfs.api import Image, open_image
+from vfs.api.crc32c import crc32c
 from vfs.api.walk import walk_tree
 from vfs.ext2 import fastcommit, layout
 from vfs.ext2 import journal_layout as jl
-from vfs.ext2.checksum import crc32c
 from vfs.ext2.fastcommit import Edits, FastCommits
 from vfs.ext2.journal import Journal
 from vfs.ext2.volume import Ext2Filesystem

@@ -11,7 +11,7 @@ Specification: Linux, `Documentation/filesystems/ext4/` (docstrings name the pag
 The files in the order of a call: `module` (probe, mount), `volume` (the door to the storage), `inode` (the node), `directory`,
 `htree`, `dirhash`, `casefold`, `fscrypt`, `file` (the handle), `inline`, `xattr`, `acl`, `extents`, `indirect`, `blockmap`.
 At mount: `superblock`, `journal`, `fastcommit`. For a person: `report`. Used by all: `layout`, `journal_layout`, `features`,
-`cache`, `checksum`.
+`cache`.
 
 Limits: read-only. Of the checksums those of the superblock and the journal are checked; what is wrong elsewhere is met by the
 checks of each structure, and by e2fsck. Orphans are left as they are: they have no names.

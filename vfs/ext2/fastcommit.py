@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from vfs.api import Entry
+from vfs.api.crc32c import crc32c
 from vfs.ext2 import layout
 from vfs.ext2.blockmap import BlockMap, Run, Toll
-from vfs.ext2.checksum import crc32c
 from vfs.ext2.extents import FILE_BLOCKS
 from vfs.ext2.layout import Extent, Inode
 

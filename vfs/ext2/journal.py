@@ -14,10 +14,10 @@ import zlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from vfs.api import damaged, unsupported
+from vfs.api.crc32c import crc32c
 from vfs.ext2 import features, layout
 from vfs.ext2 import journal_layout as jl
 from vfs.ext2.blockmap import Run
-from vfs.ext2.checksum import crc32c
 from vfs.ext2.journal_layout import BlockTag, BlockTag3, CommitBlock, JournalHeader, JournalSuperblock, RevokeHeader
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import errno
 from dataclasses import dataclass
 
 from vfs.api import Storage, damaged, fail, unsupported
+from vfs.api.crc32c import crc32c
 from vfs.ext2 import features, layout
-from vfs.ext2.checksum import crc32c
 from vfs.ext2.layout import Superblock
 
 MAX_LOG_BLOCK_SIZE = 6

@@ -7,7 +7,7 @@ import zlib
 
 import pytest
 
-from vfs.ext2.checksum import MULTIPLES, crc32c
+from vfs.api.crc32c import MULTIPLES, crc32c
 from vfs.ext2.journal import crc32_be
 
 CASTAGNOLI = 0x11EDC6F41

@@ -1,4 +1,4 @@
-"""crc32c, which ext4 and its journal use (`checksums.rst`). Python's library has only the other CRC-32.
+"""crc32c, which ext4 (`checksums.rst`), its journal and VHDX use. Python's library has only the other CRC-32.
 
 Byte by byte a block of 4 KiB costs 250 µs, and a journal has thousands. So long content is shortened first: a CRC is the rest
 of a division of polynomials over bits, and it stays when a multiple of the divisor is added. There are multiples with few terms,
