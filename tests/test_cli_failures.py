@@ -162,10 +162,14 @@ def test_wrong_tests_of_find(arguments: list[str]) -> None:
 
 
 @each_command
-def test_partitions_are_refused_politely(command: str, tmp_path: Path) -> None:
+def test_a_partition_of_what_has_none(command: str, tmp_path: Path) -> None:
     done = run(command, DISK, tmp_path, "--partition", "1")
-    assert (done.returncode, done.stdout) == (2, b"")
-    assert "argument --partition: partition tables are not read yet" in complaint(done)
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert complaint(done) == f"vfs: {DISK}: has no partitions: its content is ext2"
+    for number in ("0", "-1", "x", "1" * 20):
+        done = run(command, DISK, tmp_path, f"--partition={number}")
+        assert (done.returncode, done.stdout) == (2, b"")
+        assert f"argument --partition: '{number}' is not the number of a partition" in complaint(done)
 
 
 @each_command

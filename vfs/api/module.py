@@ -55,6 +55,9 @@ class Module:
     options: ClassVar[type[Options]] = Options
     sourceless: ClassVar[bool] = False
     """Mounts nothing: what is named as its source is only shown, not opened (`nodev` in /proc/filesystems)."""
+    container: ClassVar[bool] = False
+    """Its device is one disk whose bytes lie otherwise in the source: a virtual disk. Who looks for content looks on that disk.
+    (What is no container and mounts a device is a table of parts, and the whole is the source itself.)"""
     formats: ClassVar[tuple[Format, ...]] = ()
     """What `create` makes."""
 

@@ -132,6 +132,11 @@ class Node:
         self.filesystem = filesystem
         self.ino = ino
 
+    @property
+    def identity(self) -> tuple[int, int]:
+        """Equal for two nodes of one inode, also in a tree of several file systems."""
+        return id(self.filesystem), self.ino
+
     # ---------------------------------------------------------------- reading
 
     def stat(self) -> Stat:

@@ -131,23 +131,44 @@ def split(text: str) -> list[tuple[str, str]]:
 
 def parse_all(text: str, *classes: type) -> list[Any]:
     """One instance of each class from a text of options. EINVAL, naming the option and those known."""
-    options = known(*classes)
-    values: dict[type, dict[str, Any]] = {owner: {} for owner in classes}
-    for name, value in split(text):
-        if name == "defaults" and not value:
-            continue
-        if name not in options:
-            fail(errno.EINVAL, f"unknown option '{name}' (known: {', '.join(sorted(options))})")
-        owner, field = options[name]
-        try:
-            read = field.metadata["reader"](value)
-        except ValueError as error:
-            fail(errno.EINVAL, f"option '{name}' {error}, not '{value}'")
-        if field.metadata["many"]:
-            values[owner].setdefault(field.name, []).append(read)
-        else:
-            values[owner][field.name] = read
-    return [owner(**values[owner]) for owner in classes]
+    offer = Offer(text)
+    instances: list[Any] = [offer.take(owner) for owner in classes]
+    offer.end()
+    return instances
+
+
+class Offer:
+    """A text of options that several take their own from: the layers of an image and the front end. `end` refuses what nobody
+    took."""
+
+    def __init__(self, text: str) -> None:
+        self._pairs = [(name, value) for name, value in split(text) if (name, value) != ("defaults", "")]
+        self._known: set[str] = set()
+
+    def take(self, owner: type[AnyOptions]) -> AnyOptions:
+        """An instance of a class of options with what it knows. EINVAL: a value."""
+        options = known(owner)
+        self._known.update(options)
+        values: dict[str, Any] = {}
+        for name, value in self._pairs:
+            if name not in options:
+                continue
+            field = options[name][1]
+            try:
+                read = field.metadata["reader"](value)
+            except ValueError as error:
+                fail(errno.EINVAL, f"option '{name}' {error}, not '{value}'")
+            if field.metadata["many"]:
+                values.setdefault(field.name, []).append(read)
+            else:
+                values[field.name] = read
+        return owner(**values)
+
+    def end(self) -> None:
+        """EINVAL: an option is left; names it and those known."""
+        for name, _ in self._pairs:
+            if name not in self._known:
+                fail(errno.EINVAL, f"unknown option '{name}' (known: {', '.join(sorted(self._known))})")
 
 
 def parse(text: str, owner: type[AnyOptions]) -> AnyOptions:

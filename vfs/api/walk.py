@@ -1,7 +1,8 @@
 """Walking: a path from a root node to a node, and whole trees, inside one mounted file system.
 
-Nothing here leaves the root that it was given: `..` at the root stays there, an absolute link starts at it again. The kernel
-and the view resolve paths themselves; this is for the command line and the library.
+Nothing here leaves the root that it was given: `..` at the root stays there, an absolute link starts at it again. Where several
+file systems are one tree (`vfs.api.devicetree`), links do not leave the one that they are in. The kernel and the view resolve
+paths themselves; this is for the command line and the library.
 """
 
 from __future__ import annotations
@@ -31,12 +32,15 @@ def locate(root: Node, path: bytes, follow: bool = True) -> tuple[bytes, Node]:
     above: list[tuple[bytes, Node]] = []
     node, links = root, 0
     todo = path.split(b"/")[::-1]
+    typed = len(todo)  # what is left of *path*; names above that come from links
     while todo:
         name = todo.pop()
+        linked = len(todo) >= typed
+        typed = min(typed, len(todo))
         if name in (b"", b"."):
             continue
         if name == b"..":
-            if above:
+            if above and not (linked and node.filesystem is not above[-1][1].filesystem):
                 node = above.pop()[1]
             continue
         child = node.lookup(name)
@@ -49,8 +53,8 @@ def locate(root: Node, path: bytes, follow: bool = True) -> tuple[bytes, Node]:
             if not target:
                 fail(errno.ENOENT)
             if target.startswith(b"/"):
-                node = root
-                above.clear()
+                while above and above[-1][1].filesystem is node.filesystem:
+                    node = above.pop()[1]
             todo += target.split(b"/")[::-1]
             continue
         if todo and not found.is_directory:
@@ -80,7 +84,7 @@ def walk_tree(
     A directory that contains itself, as hostile images have it, is an error and not an endless walk; so is one that is met by
     two names, since no file system links directories twice.
     """
-    seen: set[int] = {start.ino}
+    seen = {start.identity}
     stack: list[tuple[bytes, Node, Iterator[Entry]]] = [(b"", start, iter(start.entries()))]
     while stack:
         path, directory, entries = stack[-1]
@@ -103,12 +107,12 @@ def walk_tree(
         yield found
         if not is_directory or not enter(found):
             continue
-        if node.ino in seen:
+        if node.identity in seen:
             on_error(where, damaged(f"directory inode {node.ino} has two names or contains itself"))
         elif len(stack) >= MAX_DEPTH:
             on_error(where, damaged(f"directories nest deeper than {MAX_DEPTH}"))
         else:
-            seen.add(node.ino)
+            seen.add(node.identity)
             try:
                 stack.append((where, node, iter(node.entries())))
             except OSError as error:

@@ -19,6 +19,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from vfs.api.closing import Closing
+from vfs.api.devicetree import is_repeated
 from vfs.api.errors import damaged, fail
 from vfs.api.node import Node, Stat
 from vfs.api.walk import Found, walk_tree
@@ -60,7 +61,9 @@ class HostTree(Closing):
         self._root = os.geteuid() == 0
         self._umask = os.umask(0)
         os.umask(self._umask)
-        self._links: dict[int, tuple[bytes, int]] = {}  # ino -> (host path of the first name, further names to come)
+        self._links: dict[
+            tuple[int, int], tuple[bytes, int]
+        ] = {}  # identity -> (host path of the first name, further names to come)
         self._prefix, self._temporaries = b".vfs-%s-" % os.urandom(6).hex().encode(), 0
 
     def close(self) -> None:
@@ -101,6 +104,8 @@ class HostTree(Closing):
             while unfinished and unfinished[-1].depth >= found.depth:
                 self._finish(unfinished.pop())
             entered = False
+            if is_repeated(found.node):
+                continue
             origin, path = source + found.path, base + found.path
             with self.report.about(origin):
                 check_name(found.entry.name)
@@ -160,12 +165,12 @@ class HostTree(Closing):
         """Anything but a directory."""
         self.progress.start(source)
         linked = self.keep and found.nlink > 1
-        if linked and self._link(path, node.ino):
+        if linked and self._link(path, node.identity):
             return
         parent, name = self._enter(path)
         made = self._place(parent, name, lambda temporary: self._make(source, parent, temporary, node, found))
         if made and linked:
-            self._links[node.ino] = (path, found.nlink - 1)
+            self._links[node.identity] = (path, found.nlink - 1)
 
     def _place(self, parent: int, name: bytes, make: Callable[[bytes], bool]) -> bool:
         """Let *make* make a file under a temporary name in the directory *parent*, and give it its own; whether it was made."""
@@ -181,13 +186,13 @@ class HostTree(Closing):
             raise
         return True
 
-    def _link(self, path: bytes, ino: int) -> bool:
+    def _link(self, path: bytes, identity: tuple[int, int]) -> bool:
         """Make one more name of a file that was written before; whether that was possible."""
-        first, remaining = self._links.pop(ino, (b"", 0))
+        first, remaining = self._links.pop(identity, (b"", 0))
         if not first:
             return False
         if remaining > 1:
-            self._links[ino] = (first, remaining - 1)
+            self._links[identity] = (first, remaining - 1)
         directory, _, first_name = first.rpartition(b"/")
         source = os.dup(self._open(directory))
         try:

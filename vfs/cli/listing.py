@@ -33,7 +33,7 @@ class Directories:
 
     def __init__(self, report: Report, hidden: bool, attributes: bool) -> None:
         self.report, self.hidden, self.attributes = report, hidden, attributes
-        self.seen: set[int] = set()
+        self.seen: set[tuple[int, int]] = set()
 
     def rows(self, path: bytes, directory: Node) -> list[Row]:
         """The files in one directory. What cannot be read is reported and left out."""
@@ -63,11 +63,11 @@ class Directories:
             return None
         with self.report.about(row.path):
             node = row.node or directory.child(row.entry)
-            if node.ino in self.seen:
+            if node.identity in self.seen:
                 raise damaged(f"directory inode {node.ino} has two names or contains itself")
             if depth >= MAX_DEPTH:
                 raise damaged(f"directories nest deeper than {MAX_DEPTH}")
-            self.seen.add(node.ino)
+            self.seen.add(node.identity)
             return node
         return None
 
@@ -113,7 +113,7 @@ def run_ls(arguments: argparse.Namespace) -> int:
         printer.rows(named)
         printer.titles = len(starts) + len(named) > 1 or arguments.recursive
         for path, node in starts:
-            directories.seen = {node.ino}
+            directories.seen = {node.identity}
             _list(printer, directories, path, node, arguments.recursive)
         return report.status
 
@@ -221,7 +221,7 @@ def _count(number: int, one: str, many: str) -> str:
 
 def _branches(directories: Directories, path: bytes, start: Node, levels: int) -> Iterator[tuple[str, Row]]:
     """The lines of the drawing below *start*, each with its file."""
-    directories.seen = {start.ino}
+    directories.seen = {start.identity}
     stack = [(start, iter(directories.rows(path, start)), "")]
     # Whether a row is the last of its directory decides how it is drawn: one row is held back on each level.
     held = [next(stack[0][1], None)]

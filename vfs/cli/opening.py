@@ -26,7 +26,7 @@ def image_arguments(parser: argparse.ArgumentParser, examples: str) -> None:
     parser.add_argument("image", metavar="IMAGE", help="the image; one inside another as OUTER!PATH")
     parser.add_argument("-t", "--type", metavar="TYPE", help="the format, when it should not be detected (see 'vfs modules')")
     parser.add_argument("-o", "--options", metavar="OPTIONS", default="", help="the module's options, separated by commas")
-    parser.add_argument("--partition", metavar="N", type=_no_partition, help="choose a partition (not yet possible)")
+    parser.add_argument("--partition", metavar="N", type=partition_number, help="the partition with this number")
     parser.epilog = "examples:\n" + examples
 
 
@@ -34,8 +34,10 @@ def json_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")
 
 
-def _no_partition(number: str) -> int:
-    raise argparse.ArgumentTypeError("partition tables are not read yet, only file systems that fill their image")
+def partition_number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 9 and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"'{text}' is not the number of a partition: 1, 2, …")
+    return int(text)
 
 
 def image_path(given: str) -> bytes:
@@ -87,7 +89,7 @@ class Report:
 @contextmanager
 def opened(arguments: argparse.Namespace) -> Iterator[tuple[Image, Report]]:
     """The image that the arguments name, open for reading, and its report."""
-    with open_image(arguments.image, arguments.type, arguments.options) as image:
+    with open_image(arguments.image, arguments.type, arguments.options, partition=arguments.partition) as image:
         report = Report(arguments.image)
         yield image, report
         report.tell_losses()

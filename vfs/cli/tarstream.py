@@ -15,6 +15,7 @@ import os
 import stat
 import tarfile
 
+from vfs.api.devicetree import is_repeated
 from vfs.api.errors import damaged, fail
 from vfs.api.node import Extent, Handle, Node, Stat
 from vfs.api.walk import Found, walk_tree
@@ -52,7 +53,7 @@ class TarStream:
         self._out = out
         self._gathered = bytearray()
         self._position = 0
-        self._links: dict[int, tuple[bytes, int]] = {}  # ino -> (first name, further names to come)
+        self._links: dict[tuple[int, int], tuple[bytes, int]] = {}  # identity -> (first name, further names to come)
 
     def add(self, source: bytes, node: Node, name: bytes) -> None:
         """*node*, which is at *source* in the image, as *name*, with all below it as `name/…`; b"." for the archive's root."""
@@ -73,6 +74,8 @@ class TarStream:
 
         for below in walk_tree(start, lambda path, error: self.report.failed(source + path, error), enter):
             origin, entered = source + below.path, False
+            if is_repeated(below.node):
+                continue
             with self.report.about(origin):
                 check_name(below.entry.name)
                 self._member(origin, below.node, below.node.stat(), base + below.path)
@@ -106,7 +109,7 @@ class TarStream:
         if kind == tarfile.SYMTYPE:
             info.linkname = _name(b"linkpath", node.readlink(), records)
         start = self._position
-        if first := self._first(node.ino, found, name):
+        if first := self._first(node.identity, found, name):
             info.type = tarfile.LNKTYPE
             info.linkname = _name(b"linkpath", first, records)
         elif kind == tarfile.REGTYPE:
@@ -114,17 +117,17 @@ class TarStream:
                 self._regular(source, node, found, name, info, records)
             finally:
                 if self._position == start:  # nothing to link to
-                    self._links.pop(node.ino, None)
+                    self._links.pop(node.identity, None)
             return
         self._header(info, records)
 
-    def _first(self, ino: int, found: Stat, name: bytes) -> bytes:
+    def _first(self, identity: tuple[int, int], found: Stat, name: bytes) -> bytes:
         """The name under which this file is in the archive already, empty when it is not."""
         if found.nlink < 2 or found.is_directory:
             return b""
-        first, remaining = self._links.pop(ino, (b"", found.nlink))
+        first, remaining = self._links.pop(identity, (b"", found.nlink))
         if remaining > 1:
-            self._links[ino] = (first or name, remaining - 1)
+            self._links[identity] = (first or name, remaining - 1)
         return first
 
     def _attributes(self, source: bytes, node: Node) -> Records:
