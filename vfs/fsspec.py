@@ -23,10 +23,9 @@ from typing import Any, BinaryIO
 import fsspec
 from fsspec.spec import AbstractFileSystem
 
-from vfs.api.errors import fail, unsupported
-from vfs.api.filesystem import Filesystem
+from vfs.api.errors import fail
 from vfs.api.node import Handle, Node, Stat
-from vfs.api.stack import mount, open_image
+from vfs.api.stack import open_image, open_source
 from vfs.api.storage import Storage
 from vfs.api.walk import resolve
 
@@ -34,8 +33,9 @@ from vfs.api.walk import resolve
 class VfsFileSystem(AbstractFileSystem):  # type: ignore[misc]
     """The innermost file system of an image.
 
-    *image*: as `vfs.open_image` takes it (`disk.img`, `backup.img!/disk.img`); *type* and *options* too. *fo* and the two after
-    it are what fsspec itself passes for a chained URL. The image stays open, and locked against writers, until `close`.
+    *image*: as `vfs.open_image` takes it (`disk.img`, `backup.img!/disk.img`); *type*, *options* and *partition* too. *fo* and
+    the two after it are what fsspec itself passes for a chained URL. The image stays open, and locked against writers, until
+    `close`.
     """
 
     protocol = "vfs"
@@ -47,6 +47,7 @@ class VfsFileSystem(AbstractFileSystem):  # type: ignore[misc]
         image: str = "",
         type: str | None = None,
         options: str = "",
+        partition: int | None = None,
         fo: str = "",
         target_protocol: str | None = None,
         target_options: dict[str, Any] | None = None,
@@ -57,15 +58,11 @@ class VfsFileSystem(AbstractFileSystem):  # type: ignore[misc]
             raise ValueError("name an image: fsspec.filesystem('vfs', image='disk.img')")
         with contextlib.ExitStack() as undo:
             if image or target_protocol in (None, "file", "local"):
-                self._filesystem = undo.enter_context(open_image(image or fo, type, options)).filesystem
+                self._filesystem = undo.enter_context(open_image(image or fo, type, options, partition=partition)).filesystem
             else:
                 file = fsspec.open(fo, "rb", protocol=target_protocol, **(target_options or {}))
                 storage = undo.enter_context(_RemoteStorage(file, fo))
-                mounted = mount(storage, type, options)
-                undo.enter_context(mounted)
-                if not isinstance(mounted, Filesystem):
-                    raise unsupported(f"{fo}: a device ({mounted.type}), not a file system")
-                self._filesystem = mounted
+                self._filesystem = undo.enter_context(open_source(storage, fo, type, options, partition)).filesystem
             self.close = weakref.finalize(self, undo.pop_all().close)
 
     @classmethod

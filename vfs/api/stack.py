@@ -199,12 +199,12 @@ def open_disk(
         return OpenDisk(found, pile.layers, undo.pop_all())
 
 
-def open_source(source: Source, name: str, type: str | None = None, options: str = "") -> Image:
+def open_source(source: Source, name: str, type: str | None = None, options: str = "", partition: int | None = None) -> Image:
     """As `open_image`, for a source that is open already; *name* is for messages. On failure it stays the caller's."""
     with ExitStack() as undo, _named(name):
         pile = _Pile(undo, False)
         offer = Offer(options)
-        pile.stack(source, name, type, offer, None)
+        pile.stack(source, name, type, offer, partition)
         offer.end()
         return Image(pile.layers, undo.pop_all(), [])
 
@@ -221,7 +221,7 @@ def _named(name: str) -> Iterator[None]:
         yield
     except OSError as error:
         if error.filename is None:
-            raise OSError(error.errno or errno.EIO, message(error), name) from error
+            raise OSError(error.errno or errno.EIO, message(error).removeprefix(f"{name}: "), name) from error
         raise
 
 
@@ -238,7 +238,7 @@ class _Pile:
         with _named(name):
             if type and not outer and registry.find(type).sourceless:
                 return None, name
-            here = host_source(parts[0], self._writable)
+            here = host_source(name, self._writable)
             self._undo.enter_context(here)
             source: Source = here
         for path in outer:

@@ -6,7 +6,7 @@ import argparse
 import signal
 import sys
 
-from vfs.cli.opening import Run
+from vfs.cli.opening import Run, partition_number
 from vfs.cli.printing import complaint
 
 
@@ -15,12 +15,14 @@ def mount(parser: argparse.ArgumentParser) -> Run:
         "examples:\n"
         "  vfs mount disk.img /mnt\n"
         "  vfs mount -t ext2 -o ro,noxattr disk.img ~/disk\n"
+        "  vfs mount --partition 2 disk.qcow2 /mnt\n"
         "  vfs umount ~/disk          (or fusermount3 -u ~/disk, or umount)\n"
     )
     parser.add_argument("source", metavar="SOURCE", help="the image; one inside another as OUTER!PATH")
     parser.add_argument("mountpoint", metavar="MOUNTPOINT", help="an existing directory")
     parser.add_argument("-t", "--type", metavar="TYPE", help="the format, when it should not be detected (see 'vfs modules')")
     parser.add_argument("-o", "--options", metavar="OPTIONS", action="append", default=[], help="mount options, with commas")
+    parser.add_argument("--partition", metavar="N", type=partition_number, help="the partition with this number")
     parser.add_argument("-f", "--foreground", action="store_true", help="stay until the mount is ended")
     parser.add_argument("-d", "--debug", action="store_true", help="stay, and log each request")
     return run_mount
@@ -38,6 +40,7 @@ def run_mount(arguments: argparse.Namespace) -> int:
         ",".join(arguments.options),
         arguments.foreground or arguments.debug,
         arguments.debug,
+        arguments.partition,
     )
 
 

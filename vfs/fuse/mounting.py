@@ -21,20 +21,23 @@ PATIENCE = 60
 """Seconds that fusermount3 may take: it has hardly anything to do."""
 
 
-def mount(source: str, mountpoint: str, type: str | None, options: str, foreground: bool, debug: bool) -> int:
-    """Mount *source* on *mountpoint*. In the background it returns when the mount is usable, otherwise when it has ended; 0.
+def mount(
+    source: str, mountpoint: str, type: str | None, options: str, foreground: bool, debug: bool, partition: int | None = None
+) -> int:
+    """Mount *source*, or one *partition* of it, on *mountpoint*. In the background it returns when the mount is usable, otherwise
+    when it has ended; 0.
 
     Errors name the source or the mount point in `filename`: ENOENT, ENOTDIR, EACCES; EBUSY: *source* is mounted there already;
     ENOTCONN: a mount there has lost its process; EOPNOTSUPP: this host has no FUSE; EINVAL: not an image, an option; what the
     module raises."""
     _check_host()
     place = _check_mountpoint(mountpoint)
-    _check_busy(place, source)
+    _check_busy(place, source, partition)
 
     def serve(ready: Callable[[], None]) -> None:
         from vfs.fuse import session  # only here: unmounting needs none of it
 
-        session.serve(_absolute(source), place, type, options, debug, ready)
+        session.serve(_absolute(source), place, type, options, debug, ready, partition)
 
     if foreground or debug:
         serve(lambda: None)
@@ -76,10 +79,14 @@ def _check_mountpoint(mountpoint: str) -> str:
     return os.path.realpath(mountpoint)
 
 
-def _check_busy(place: str, source: str) -> None:
+def _check_busy(place: str, source: str, partition: int | None) -> None:
     """The same source twice on one place is a mistake, as mount(2) says; other mounts may be stacked on one another."""
     there = mounts.at(os.fsencode(place))
-    if there is not None and there.type.startswith("fuse.") and there.source == os.fsencode(_absolute(source)):
+    if (
+        there is not None
+        and there.type.startswith("fuse.")
+        and there.source == os.fsencode(mounts.shown_source(_absolute(source), partition))
+    ):
         raise OSError(errno.EBUSY, "already mounted there", place)
 
 

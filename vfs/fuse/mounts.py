@@ -46,3 +46,8 @@ def _plain(name: bytes) -> bytes:
 def at(mountpoint: bytes) -> Mount | None:
     """What is mounted on exactly this (absolute, link-free) path: the topmost one."""
     return next((mount for mount in reversed(table()) if mount.mountpoint == mountpoint), None)
+
+
+def shown_source(source: str, partition: int | None) -> str:
+    """What mount tables show as the source of a mount of an image, or of its partition of a number."""
+    return source if partition is None else f"{source}!/p{partition}"

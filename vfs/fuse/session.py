@@ -35,14 +35,24 @@ READAHEAD = 1024
 log = logging.getLogger("vfs.fuse")
 
 
-def serve(source: str, mountpoint: str, type: str | None, options: str, debug: bool, ready: Callable[[], None]) -> None:
+def serve(
+    source: str,
+    mountpoint: str,
+    type: str | None,
+    options: str,
+    debug: bool,
+    ready: Callable[[], None],
+    partition: int | None = None,
+) -> None:
     """Mount and serve; returns when the mount has ended. *ready* is called once the kernel may send requests.
     Errors as `open_image` and mount(2) give them."""
     if debug:
         logging.basicConfig(level=logging.DEBUG, format="%(name)s: %(message)s")
     writable = any(name in ("rw", "rw+") for name, _ in split(options))
     with ExitStack() as undo:
-        image = undo.enter_context(open_image(source, type, options, writable, front=(MountOptions, FuseOptions)))
+        image = undo.enter_context(
+            open_image(source, type, options, writable, front=(MountOptions, FuseOptions), partition=partition)
+        )
         common, fuse = image.front
         filesystem = _filesystem(image)
         filesystem.noatime = common.noatime
@@ -58,7 +68,8 @@ def serve(source: str, mountpoint: str, type: str | None, options: str, debug: b
         signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
         undo.callback(signal.pthread_sigmask, signal.SIG_UNBLOCK, ENDING)
         common.debug = common.debug or debug
-        _mount(operations, mountpoint, libfuse_options(common, fuse, filesystem.type, source, filesystem.read_only))
+        shown = mounts.shown_source(source, partition)
+        _mount(operations, mountpoint, libfuse_options(common, fuse, filesystem.type, shown, filesystem.read_only))
         undo.callback(pyfuse3.close)
         loop.run()
 
