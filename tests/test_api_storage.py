@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -190,3 +191,21 @@ def test_extents_lead_to_the_file_at_the_bottom(disk: Path) -> None:
         assert part.extents(300, 1) == []
         assert storage.extents(0, 2**40) == [Extent(0, len(CONTENT), storage.fd, 0)]
         assert os.pread(storage.fd, 300, 1200) == part.read(0, 300)
+
+
+def test_a_block_device_has_its_own_sectors(tmp_path: Path) -> None:
+    path = tmp_path / "disk"
+    with path.open("wb") as file:
+        file.truncate(1 << 20)
+    command = ["losetup", "--sector-size", "4096", "--find", "--show", path]
+    if os.geteuid() or shutil.which("losetup") is None:
+        pytest.skip("only root has loop devices, by losetup (package util-linux)")
+    made = subprocess.run(command, capture_output=True, text=True)
+    if made.returncode:
+        pytest.skip(f"no loop devices: {made.stderr.strip()}")
+    device = made.stdout.strip()
+    try:
+        with FileStorage(device) as storage:
+            assert (storage.size, storage.block_size, storage.physical_block_size) == (1 << 20, 4096, 4096)
+    finally:
+        subprocess.run(["losetup", "-d", device], check=True)

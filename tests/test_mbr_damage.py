@@ -255,7 +255,7 @@ def test_entries_that_cannot_be() -> None:
     device = look_at_everything(storage)
     assert [row.number for row in device.partitions()] == [1, 2, 3, 4, 5, 6, 7]
     assert list(device.storages()) == [0, 3, 6, 7]
-    assert "partition 1: ends at sector 50, before its start 100" in warned(storage)
+    assert "partitions end before they start: 1, 4" in warned(storage)
     assert "overlap: 3 and 6" in warned(storage)
 
 

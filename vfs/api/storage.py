@@ -12,6 +12,7 @@ import errno
 import fcntl
 import os
 import stat
+import sys
 
 from vfs.api.allocation import KEEP_SIZE, PUNCH_HOLE, punch
 from vfs.api.closing import Closing
@@ -121,9 +122,19 @@ class FileStorage(Storage):
                 fail(errno.EINVAL, "not a file or a block device")
             self._lock(writable)
             self.size = os.lseek(self.fd, 0, os.SEEK_END)
+            if stat.S_ISBLK(mode):
+                self._ask_block_sizes()
         except BaseException:
             self.close()
             raise
+
+    def _ask_block_sizes(self) -> None:
+        from vfs.api.ioctls import BLKPBSZGET, BLKSSZGET  # a millisecond that few need
+
+        def ask(request: int) -> int:
+            return int.from_bytes(fcntl.ioctl(self.fd, request, bytes(4)), sys.byteorder)
+
+        self.block_size, self.physical_block_size = ask(BLKSSZGET), ask(BLKPBSZGET)
 
     def _lock(self, writable: bool) -> None:
         try:

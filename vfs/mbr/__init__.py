@@ -7,7 +7,7 @@ Specification: UEFI 2.10, sections 5.2 and 5.3; where it says nothing, as Linux 
 of parts, extended partitions of 1 KiB, what a FAT's boot sector is not.
 
 Files: `module` (probe, mount), `device` (the parts and their storages), `table` (which kind it is), `dos`, `gpt`, `signs` (file
-systems whose boot sector looks like a table), `types` (names), `layout`.
+systems whose boot sector looks like a table), `types` (names), `check` (`vfs check`), `layout`.
 
 Limits: BSD, Sun, SGI, Apple and LDM tables are not read; nor are BSD disk labels inside an MBR partition.
 """

@@ -65,8 +65,8 @@ class PartitionedDisk(Device):
         found["partitions"] = len(table.rows)
         if table.hybrid:
             found["hybrid MBR"] = ", ".join(f"{row.number}: {row.type_name or row.type}" for row in table.hybrid)
-        if table.warnings:
-            found["warnings"] = "; ".join(table.warnings)
+        if table.findings:
+            found["warnings"] = "; ".join(finding.sentence for finding in table.findings)
         return found
 
     def _set_block_size(self, storage: Storage) -> None:

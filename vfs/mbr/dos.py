@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vfs.api import Partition, Storage
+from vfs.api.module import ERROR, Finding
 from vfs.mbr.layout import (
     ACTIVE,
     BOOT_SECTOR,
@@ -47,16 +48,16 @@ def is_extended(row: Partition) -> bool:
     return row.number <= PRIMARIES and int(row.type, 16) in EXTENDED
 
 
-def read(storage: Storage, sector_size: int, entries: list[MbrEntry], warnings: list[str]) -> list[Partition]:
-    """All partitions of a table whose primary entries are *entries*. What is wrong is told in *warnings* and left out."""
+def read(storage: Storage, sector_size: int, entries: list[MbrEntry], findings: list[Finding]) -> list[Partition]:
+    """All partitions of a table whose primary entries are *entries*. What is wrong is told in *findings* and left out."""
     rows = [partition(slot, entry, 0, sector_size) for slot, entry in enumerate(entries, 1) if entry.sectors]
     chains = [entry for entry in entries if entry.sectors and entry.type in EXTENDED]
     for entry in chains:
-        _follow(storage, sector_size, entry, rows, warnings)
+        _follow(storage, sector_size, entry, rows, findings)
     return rows
 
 
-def _follow(storage: Storage, sector_size: int, extended: MbrEntry, rows: list[Partition], warnings: list[str]) -> None:
+def _follow(storage: Storage, sector_size: int, extended: MbrEntry, rows: list[Partition], findings: list[Finding]) -> None:
     """Add the logical partitions of one extended partition to *rows*, numbered from 5 on, or on from those there.
 
     Links count from the start of the extended partition, starts from the record that names them."""
@@ -66,17 +67,17 @@ def _follow(storage: Storage, sector_size: int, extended: MbrEntry, rows: list[P
     logicals = sum(row.number > PRIMARIES for row in rows)
     while True:
         if here in seen:
-            warnings.append(f"extended partition: the record at sector {here} is linked twice")
+            findings.append(Finding(ERROR, f"extended partition: the record at sector {here} is linked twice"))
             return
         seen.add(here)
         if (here + 1) * sector_size > storage.size:
-            warnings.append(f"extended partition: a record at sector {here}, beyond the end of the disk")
+            findings.append(Finding(ERROR, f"extended partition: a record at sector {here}, beyond the end of the disk"))
             return
         record = storage.read(here * sector_size, BOOT_SECTOR)
         if not is_marked(record):
             # What was never partitioned inside has no record yet.
             if len(seen) > 1 or any(record):
-                warnings.append(f"extended partition: the record at sector {here} has no 55AA")
+                findings.append(Finding(ERROR, f"extended partition: the record at sector {here} has no 55AA"))
             return
         link: MbrEntry | None = None
         for slot, entry in enumerate(mbr_entries(record)):
@@ -91,13 +92,13 @@ def _follow(storage: Storage, sector_size: int, extended: MbrEntry, rows: list[P
             if slot >= 2 and (entry.start + entry.sectors > here_length or not inside):
                 continue
             if logicals == LOGICALS_MAX:
-                warnings.append(f"extended partition: more than {LOGICALS_MAX} logical partitions")
+                findings.append(Finding(ERROR, f"extended partition: more than {LOGICALS_MAX} logical partitions"))
                 return
             logicals += 1
             rows.append(partition(PRIMARIES + logicals, entry, here, sector_size))
         if link is None:
             return
         if len(seen) == RECORDS_MAX:
-            warnings.append(f"extended partition: more than {RECORDS_MAX} records")
+            findings.append(Finding(ERROR, f"extended partition: more than {RECORDS_MAX} records"))
             return
         here, here_length = first + link.start, link.sectors

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from zlib import crc32
 
 from vfs.api import Partition, Storage
+from vfs.api.module import ERROR, WARNING, Finding
 from vfs.mbr.layout import (
     ARRAY_MAX,
     ENTRY_SIZE_MAX,
@@ -66,8 +67,8 @@ def read_half(storage: Storage, sector_size: int, lba: int) -> Half:
     return Half(header, array)
 
 
-def search(storage: Storage, sector_size: int, protected_end: int, warnings: list[str]) -> Half | None:
-    """The primary half, or the backup with a warning. *protected_end*: the last sector of the protective partition, which is
+def search(storage: Storage, sector_size: int, protected_end: int, findings: list[Finding]) -> Half | None:
+    """The primary half, or the backup, which is a finding. *protected_end*: the last sector of the protective partition, which is
     where the disk ended when the table was made. `None`: neither."""
     last = storage.size // sector_size - 1
     if last < PRIMARY_LBA:
@@ -77,7 +78,7 @@ def search(storage: Storage, sector_size: int, protected_end: int, warnings: lis
     except Broken as reason:
         why = str(reason)
     else:
-        _compare(storage, sector_size, primary, last, warnings)
+        _compare(storage, sector_size, primary, last, findings)
         return primary
     # A damaged header may still say where the other one is: all that it names is checked.
     hint = gpt_header(storage.read(PRIMARY_LBA * sector_size, sector_size))
@@ -87,28 +88,29 @@ def search(storage: Storage, sector_size: int, protected_end: int, warnings: lis
             backup = read_half(storage, sector_size, place)
         except Broken:
             continue
-        warnings.append(f"GPT: the primary header is damaged ({why}), the backup at sector {place} is used")
+        sentence = f"GPT: the primary header is damaged ({why}), the backup at sector {place} is used"
+        findings.append(Finding(ERROR, sentence))
         return backup
     return None
 
 
-def _compare(storage: Storage, sector_size: int, primary: Half, last: int, warnings: list[str]) -> None:
+def _compare(storage: Storage, sector_size: int, primary: Half, last: int, findings: list[Finding]) -> None:
     """What the backup of a good primary half has to say."""
     place = primary.header.other
     try:
         backup = read_half(storage, sector_size, place)
     except Broken as reason:
-        warnings.append(f"GPT: the backup header at sector {place} is damaged ({reason})")
+        findings.append(Finding(ERROR, f"GPT: the backup header at sector {place} is damaged ({reason})"))
         return
     if place != last:
-        warnings.append(f"GPT: the backup header is at sector {place}, the disk's last is {last}")
+        findings.append(Finding(WARNING, f"GPT: the backup header is at sector {place}, the disk's last is {last}"))
     same = backup.header.array_crc == primary.header.array_crc and backup.header.disk == primary.header.disk
     if not same:
-        warnings.append("GPT: the backup differs from the primary table, which is used")
+        findings.append(Finding(ERROR, "GPT: the backup differs from the primary table, which is used"))
 
 
-def rows(half: Half, sector_size: int, warnings: list[str]) -> list[Partition]:
-    """The used entries."""
+def rows(half: Half, sector_size: int) -> list[Partition]:
+    """The used entries. One that ends before it starts has no size."""
     found = []
     size = half.header.entry_size
     for number in range(half.header.entry_count):
@@ -116,15 +118,12 @@ def rows(half: Half, sector_size: int, warnings: list[str]) -> list[Partition]:
         if half.array[at : at + 16] == UNUSED:
             continue
         kind, unique, first, last, attributes, name = GPT_ENTRY.unpack_from(half.array, at)
-        if last < first:
-            warnings.append(f"partition {number + 1}: ends at sector {last}, before its start {first}")
-            last = first - 1
         type = guid(kind)
         found.append(
             Partition(
                 number + 1,
                 first * sector_size,
-                (last - first + 1) * sector_size,
+                max(0, last - first + 1) * sector_size,
                 type,
                 gpt_type_name(type),
                 name.decode("utf-16-le", "replace").partition("\0")[0],

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from vfs.api import CERTAIN, LIKELY, NO, POSSIBLE, Device, Module, Options, Source, Storage, fail, option
+from vfs.api.module import Finding
 from vfs.api.options import number
 
 
@@ -63,3 +64,10 @@ class MbrModule(Module):
         from vfs.mbr.device import PartitionedDisk
 
         return PartitionedDisk(source, options.sector_size, options.ro)
+
+    def check(self, source: Source, options: MbrOptions) -> list[Finding]:
+        if not isinstance(source, Storage):
+            fail(errno.EINVAL, "mbr: wants an image file or a block device")
+        from vfs.mbr.check import check
+
+        return check(source, options.sector_size)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from vfs.api import Partition, Storage
+from vfs.api.module import ERROR, WARNING, Finding
 from vfs.mbr import dos, gpt
 from vfs.mbr.layout import (
     BOOT_SECTOR,
@@ -24,12 +26,12 @@ SECTOR_SIZES: Final = (512, 4096, 2048, 1024)
 """The first is what disks have; the others are tried when only a GPT's place can tell."""
 
 MANY: Final = 8
-"""Warnings of one kind that are told one by one."""
+"""Partitions that a finding names."""
 
 
 @dataclass
 class Table:
-    """A partition table. *kind*: `gpt`, `mbr` or empty; *rows* as the table has them, *warnings* for a person."""
+    """A partition table. *kind*: `gpt`, `mbr` or empty; *rows* as the table has them; *findings*: what is wrong with it."""
 
     kind: str
     sector_size: int
@@ -37,7 +39,9 @@ class Table:
     rows: list[Partition] = field(default_factory=list)
     hybrid: list[Partition] = field(default_factory=list)
     """What the MBR of a hybrid GPT shows to those who know only that."""
-    warnings: list[str] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    usable: tuple[int, int] | None = None
+    """First and last sector that partitions of a GPT may use."""
     boot_sector: bool = False
     """The same sector is the boot sector of a file system."""
 
@@ -70,33 +74,34 @@ def _gpt(storage: Storage, sector_sizes: list[int], entries: list[MbrEntry]) -> 
     if not protective:
         return None
     for size in sector_sizes:
-        warnings: list[str] = []
-        half = gpt.search(storage, size, protective[0].sectors, warnings)
+        findings: list[Finding] = []
+        half = gpt.search(storage, size, protective[0].sectors, findings)
         if half is None:
             continue
-        rows = gpt.rows(half, size, warnings)
+        rows = gpt.rows(half, size)
         other = [
             dos.partition(slot, entry, 0, size)
             for slot, entry in enumerate(entries, 1)
             if entry.sectors and entry.type != PROTECTIVE
         ]
-        return Table("gpt", size, guid(half.header.disk), rows, other, warnings)
+        usable = half.header.first, half.header.last
+        return Table("gpt", size, guid(half.header.disk), rows, other, findings, usable)
     return None
 
 
 def _mbr(storage: Storage, sector_size: int, sector: bytes, entries: list[MbrEntry]) -> Table:
-    warnings: list[str] = []
+    findings: list[Finding] = []
     if any(entry.type == PROTECTIVE and entry.sectors for entry in entries):
-        warnings.append("MBR: protects a GPT, of which no header is good")
+        findings.append(Finding(ERROR, "MBR: protects a GPT, of which no header is good"))
     elif storage.size >= 2 * sector_size and storage.read(sector_size, 8) == GPT_SIGNATURE:
-        warnings.append("MBR: behind it is the header of a GPT, which no protective partition makes valid")
-    rows = dos.read(storage, sector_size, entries, warnings)
-    return Table("mbr", sector_size, f"0x{DISK_ID.unpack_from(sector, DISK_ID_OFFSET)[0]:08x}", rows, [], warnings)
+        sentence = "MBR: behind it is the header of a GPT, which no protective partition makes valid"
+        findings.append(Finding(WARNING, sentence))
+    rows = dos.read(storage, sector_size, entries, findings)
+    return Table("mbr", sector_size, f"0x{DISK_ID.unpack_from(sector, DISK_ID_OFFSET)[0]:08x}", rows, [], findings)
 
 
 def _check_ranges(table: Table, size: int) -> None:
-    """Warn of partitions that reach beyond the disk or into one another."""
-    beyond = [row.number for row in table.rows if row.start + row.size > size]
+    """Find partitions that reach beyond the disk or into one another."""
     parts = sorted(
         (row.start, row.start + row.size, row.number)
         for row in table.rows
@@ -109,7 +114,14 @@ def _check_ranges(table: Table, size: int) -> None:
             overlapping.append(f"{last} and {number}")
         if stop > end:
             end, last = stop, number
-    for title, found in (("beyond the end of the disk", beyond), ("overlap", overlapping)):
-        if found:
-            shown = ", ".join(map(str, found[:MANY])) + (f" and {len(found) - MANY} more" if len(found) > MANY else "")
-            table.warnings.append(f"partitions {title}: {shown}")
+    report(table, "end before they start", [row.number for row in table.rows if not row.size])
+    report(table, "beyond the end of the disk", [row.number for row in table.rows if row.start + row.size > size])
+    report(table, "overlap", overlapping)
+
+
+def report(table: Table, what: str, partitions: Sequence[int | str]) -> None:
+    """One finding about several partitions."""
+    if partitions:
+        shown = ", ".join(map(str, partitions[:MANY]))
+        more = f" and {len(partitions) - MANY} more" if len(partitions) > MANY else ""
+        table.findings.append(Finding(ERROR, f"partitions {what}: {shown}{more}"))
