@@ -23,6 +23,14 @@ ZEROS = 1 << 20
 """How many zeros are written at once where a storage knows no better."""
 
 
+_NOTHING = bytes(ZEROS)
+
+
+def is_zero(content: bytes | memoryview) -> bool:
+    """Whether all bytes are zero. (`startswith` compares as memcmp does; memoryviews compare a hundred times slower.)"""
+    return all(_NOTHING.startswith(content[at : at + ZEROS]) for at in range(0, len(content), ZEROS))
+
+
 def plain(name: bytes) -> bytes:
     """A name that a virtual disk gives, if it is one of its own directory. EINVAL: an image may not name what lies elsewhere."""
     if not name or b"/" in name or b"\0" in name or name in (b".", b".."):

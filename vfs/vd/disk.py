@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from vfs.api import Extent, Storage, damaged, fail
+from vfs.api.storage import is_zero as is_zero
 
 DATA, ZERO, HOLE, PACKED = range(4)
 """What a run is: bytes in a file; zeros; nothing in this image, so that it reads as the parent, or as zeros without one; bytes
@@ -41,15 +42,6 @@ def fill_zeros(buffer: memoryview) -> None:
     for at in range(0, len(buffer), len(_NOTHING)):
         piece = buffer[at : at + len(_NOTHING)]
         piece[:] = _NOTHING[: len(piece)]
-
-
-def is_zero(content: memoryview | bytes) -> bool:
-    """Whether all bytes are zero: compared in pieces, by memcmp."""
-    for at in range(0, len(content), len(_NOTHING)):
-        piece = content[at : at + len(_NOTHING)]
-        if piece != _NOTHING[: len(piece)]:
-            return False
-    return True
 
 
 class DiskImage(Storage):

@@ -32,6 +32,7 @@ class VdModule(Module):
     name: ClassVar[str] = "vd"
     description: ClassVar[str] = "virtual disks: qcow2, VDI, VHD, VHDX, VMDK, raw"
     options: ClassVar[type[Options]] = VdOptions
+    container: ClassVar[bool] = True
     formats: ClassVar[tuple[Format, ...]] = tuple(kind.format for kind in KINDS.values())
 
     def probe(self, source: Source) -> int:
