@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.fuse_mounts import LIMIT, foreground, mounted, needs_fuse, place, run
-from vfs.api import Device, Storage, open_image
+from vfs.api import Device, Storage, ioctls, open_image
+from vfs.api.blockhandle import RANGE
 from vfs.fuse.devices import DeviceFiles
 
 MIB = 1 << 20
@@ -173,6 +174,9 @@ def test_table_is_read_again_only_when_it_may_have_changed() -> None:
         handle.flush()
         handle.flush()
     assert disk.count == 1
+    with node.open(os.O_RDWR) as handle:
+        handle.ioctl(ioctls.BLKZEROOUT, RANGE.pack(0, 512))
+    assert disk.count == 2
 
 
 def test_character_device_is_a_file_without_a_size() -> None:

@@ -6,6 +6,7 @@ without zones or discs refuses, are refused as the kernel's drivers do it.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import os
@@ -34,19 +35,38 @@ _sequence = itertools.count(1)
 
 
 class BlockHandle(StorageHandle):
-    """One open file description of a sub-device."""
+    """One open file description of a sub-device. Whoever has written to the whole device and closes it may have written another
+    table of parts: it is read again, as udev does it. Errors of that are not his: parts in use stay as they were."""
 
-    __slots__ = ("_exclusive", "_read_ahead", "device", "sub_device")
+    __slots__ = ("_changed", "_exclusive", "_read_ahead", "device", "sub_device")
 
     def __init__(self, device: Device, sub_device: int, flags: int = 0) -> None:
         super().__init__(device.storage(sub_device), flags)
         self.device, self.sub_device = device, sub_device
         self._read_ahead = READ_AHEAD
+        self._changed = False
         self._exclusive = bool(flags & os.O_EXCL)
         if self._exclusive:
             device.claim(sub_device)
 
+    def write(self, offset: int, content: bytes | memoryview) -> int:
+        self._changed = True
+        return super().write(offset, content)
+
+    def descriptor(self) -> int | None:
+        found = super().descriptor()
+        # Who writes past us does so unseen.
+        self._changed = self._changed or (found is not None and self.writable)
+        return found
+
+    def flush(self) -> None:
+        if self._changed and not self.sub_device:
+            self._changed = False
+            with contextlib.suppress(OSError):
+                self.device.reread()
+
     def close(self) -> None:
+        self.flush()
         if self._exclusive:
             self._exclusive = False
             self.device.release(self.sub_device)
@@ -63,6 +83,7 @@ class BlockHandle(StorageHandle):
         length = min(length, room)
         if (offset | length) % self.storage.block_size:
             fail(errno.EINVAL)
+        self._changed = True
         self.storage.zero(offset, length)
 
     def ioctl(self, request: int, argument: bytes) -> bytes:
@@ -80,6 +101,7 @@ class BlockHandle(StorageHandle):
             fail(errno.EBADF)
         if (offset | length) % self.storage.block_size or offset + length > self.storage.size:
             fail(errno.EINVAL)
+        self._changed = True
         return offset, length
 
     def _discard(self, argument: bytes) -> bytes:

@@ -2,30 +2,27 @@
 `device` for a character device.
 
 Inode 1 is the directory, inode N + 2 sub-device N. The files show what a device that can be written is at the moment: the kernel
-keeps no names, sizes or content of it. A regular file has no BLKRRPART, so the table of parts is read again whenever a program
-that has written to the whole closes it: what fdisk wrote is there when fdisk has ended.
+keeps no names, sizes or content of it. A regular file has no BLKRRPART, but the table of parts is read again when a program
+that has written to the whole closes it (`BlockHandle.flush`): what fdisk wrote is there when fdisk has ended.
 """
 
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import stat
 import time
 from collections.abc import Iterator
 
 from vfs.api.device import Device
-from vfs.api.errors import fail, message
+from vfs.api.errors import fail
 from vfs.api.filesystem import Filesystem, StatFs
-from vfs.api.node import Change, Entry, Extent, Handle, Node, Stat
+from vfs.api.node import Change, Entry, Handle, Node, Stat
 
 DIRECTORY = 1
 FIRST = 2
 WHOLE = 0
 """The sub-device that is the whole device."""
-
-log = logging.getLogger("vfs.fuse")
 
 
 class DeviceFiles(Filesystem):
@@ -126,11 +123,7 @@ class DeviceFile(Node):
         return found
 
     def open(self, flags: int = 0) -> Handle:
-        device = self.filesystem.device
-        handle = device.open(self.ino - FIRST, flags)
-        if device.character or self.ino != FIRST or flags & os.O_ACCMODE == os.O_RDONLY:
-            return handle
-        return WholeHandle(self, handle)
+        return self.filesystem.device.open(self.ino - FIRST, flags)
 
     def set(self, change: Change) -> None:
         """A device keeps its size and owner. Emptying is what opening with O_TRUNC asks for: devices take no notice of it. Times
@@ -139,53 +132,3 @@ class DeviceFile(Node):
             fail(errno.EPERM, "a device's owner and mode are fixed")
         if change.size and change.size != self.stat().size:
             fail(errno.EINVAL, "a device's size is fixed")
-
-
-class WholeHandle(Handle):
-    """The whole device, open for writing."""
-
-    __slots__ = ("_changed", "_handle")
-    node: DeviceFile
-
-    def __init__(self, node: DeviceFile, handle: Handle) -> None:
-        super().__init__(node)
-        self._handle = handle
-        self._changed = False
-
-    def size(self) -> int:
-        return self._handle.size()
-
-    def readinto(self, offset: int, buffer: memoryview) -> int:
-        return self._handle.readinto(offset, buffer)
-
-    def read(self, offset: int, size: int) -> bytes | bytearray | memoryview:
-        return self._handle.read(offset, size)
-
-    def write(self, offset: int, content: bytes | memoryview) -> int:
-        self._changed = True
-        return self._handle.write(offset, content)
-
-    def extents(self, offset: int, length: int) -> list[Extent]:
-        return self._handle.extents(offset, length)
-
-    def flush(self) -> None:
-        """close(2): the table may be another."""
-        self._handle.flush()
-        if self._changed:
-            self._changed = False
-            self._reread()
-
-    def _reread(self) -> None:
-        try:
-            self.node.filesystem.device.reread()
-        except OSError as error:
-            # It cannot have parts, or the parts in use stay as they were: either is no failure of the writer's.
-            if error.errno not in (errno.EINVAL, errno.EBUSY):
-                raise
-            log.debug("the table is not read again: %s", message(error))
-
-    def fsync(self) -> None:
-        self._handle.fsync()
-
-    def close(self) -> None:
-        self._handle.close()
