@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, cast
 
@@ -89,7 +90,7 @@ def _vmdk(head: bytes, tail: bytes) -> int:
     if head[:4] in (b"KDMV", b"COWD") or head[:8] == b"\xbe\xba\xfe\xca\0\0\0\0":
         return CERTAIN
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
-    if text[:21].lower() == b"# disk descriptorfile":
+    if re.match(rb"#\s*disk\s+descriptor\s*file", text, re.IGNORECASE):
         return CERTAIN
     return POSSIBLE if b"\ncreateType" in head[:2048] and text.startswith((b"#", b"version")) else NO
 
