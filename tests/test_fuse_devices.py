@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.command import vfs
-from tests.fuse_mounts import LIMIT, foreground, mounted, needs_fuse, place, run
-from vfs.api import Device, Storage, ioctls, open_image
+from tests.fuse_mounts import LIMIT, alive, foreground, mounted, needs_fuse, place, processes, run, until
+from vfs.api import Device, FileStorage, Storage, ioctls, open_image
 from vfs.api.blockhandle import RANGE
 from vfs.fuse.devices import DeviceFiles
 
@@ -150,6 +150,19 @@ open(sys.argv[3], "wb").write(model)
     for number in range(1, 5):
         start = MIB + (number - 1) * 8 * MIB
         assert content[start : start + 8 * MIB] == (tmp_path / f"model{number}").read_bytes()
+
+
+def test_unmounting_returns_when_the_image_is_closed(tmp_path: Path) -> None:
+    image = disk(tmp_path / "disk.img", 8 * MIB)
+    with place() as root:
+        for number in range(4):
+            assert vfs("mount", "-t", "mbr", "-o", "rw", image, root).returncode == 0
+            (serving,) = processes(root)
+            (root / "disk").write_bytes(bytes([number]) * MIB)
+            assert vfs("umount", root).returncode == 0
+            with FileStorage(image, writable=True) as storage:  # EBUSY as long as somebody else writes it
+                assert storage.read(MIB - 1, 1) == bytes([number])
+            assert until(lambda pid=serving: not alive(pid))  # type: ignore[misc]
 
 
 def test_busy_mount_is_not_unmounted(tmp_path: Path) -> None:
