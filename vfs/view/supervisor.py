@@ -190,6 +190,13 @@ class Supervisor:
 
             self.say("".join(traceback.format_exception(error)))
 
+    def refresh_devices(self) -> None:
+        """Partitions that came or went are seen in this view."""
+        mounts = self.view.mounts
+        changed = [mounts.refresh(device) for device in mounts.devices]
+        if any(changed):
+            self.view.names.forget()
+
     def detach(self, mount: Mount) -> None:
         """Take a mount out of the view. Its file system is closed when nobody has anything of it any more."""
         self.view.mounts.remove(mount)
