@@ -60,8 +60,8 @@ class DeviceNodes(Filesystem):
         """What chmod, chown and utime did to a node."""
         self.open_files: dict[int, DeviceFile] = {}
         """All that processes have open, by its number."""
-        self.written = False
-        """Since the table of partitions was read last."""
+        self.dirty = False
+        """Written, and not flushed since."""
 
     @property
     def read_only(self) -> bool:  # type: ignore[override]
@@ -88,13 +88,6 @@ class DeviceNodes(Filesystem):
     def parts(self) -> list[int]:
         """The sub-devices besides the whole."""
         return [] if self.device.character else sorted(n for n in self.device.storages() if 0 < n < self.count)
-
-    def reread(self) -> None:
-        """Somebody wrote: the table of partitions may be another."""
-        if self.written and not any(file.writable for file in self.open_files.values()):
-            self.written = False
-            with contextlib.suppress(OSError):  # EBUSY: a part is in use. EINVAL: it has none
-                self.device.reread()
 
     def statfs(self) -> StatFs:
         return StatFs(type=0x01021994, block_size=4096, blocks=0, free=0, available=0, files=0, files_free=0)

@@ -482,13 +482,11 @@ class OpenFiles:
             os.close(descriptor)
 
     def sweep_devices(self, nodes: DeviceNodes) -> None:
-        """Close what nobody has open any more, and look whether the partitions are others."""
+        """Close what nobody has open any more. (Who wrote, then has the table of partitions read again.)"""
         for file in list(nodes.open_files.values()):
             if not file.is_open():
-                nodes.written = nodes.written or file.writable
                 self.drop(file)
                 self.by_number.pop(file.number, None)
-        nodes.reread()
 
     def hand_over(self, call: Call, dentry: Dentry, flags: int) -> int:
         """The task gets the host's own descriptor, and is never asked again."""

@@ -292,8 +292,8 @@ class Mounting:
             )
             undo.pop_all()
         self.enter(superblock, mount)
-        if supervisor.view.mounts.refresh(mount):
-            supervisor.view.names.forget()
+        supervisor.refresh_devices()
+        supervisor.device_watch.begin()
 
     def take_numbers(self, where: Point, kind: int, options: DeviceOptions) -> None:
         """Over an existing node of its type a device takes the node's numbers, where the options say none."""

@@ -117,6 +117,10 @@ class Opening:
         mounts = supervisor.view.mounts
         if mounts.devices and not flags & os.O_PATH:
             if place in mounts.added:
+                for mount in mounts.devices:
+                    assert isinstance(mount.filesystem, DeviceNodes)
+                    supervisor.files.sweep_devices(mount.filesystem)
+                supervisor.refresh_devices()
                 if flags & (os.O_ACCMODE | os.O_CREAT):
                     return CONTINUE  # EISDIR, says the kernel
                 directory = roots.hidden(supervisor, place).root

@@ -93,6 +93,7 @@ class Writing:
         start = signed64(call.args[offset]) if offset is not None else 0
         if start < 0:
             fail(errno.EINVAL)
+        file.nodes.dirty = True
         descriptor = call.get_fd(call.args[0]) if offset is None else -1
         outside = self.supervisor.workers.outside if file.nodes.blocking else None
         try:
