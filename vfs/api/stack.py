@@ -280,15 +280,16 @@ class _Pile:
         first = len(self.layers)
         empty = True  # nothing is known yet of what is to be shown
         while True:
-            module = self._choose(source, wanted, partition, content)
-            if module is None and (isinstance(source, Storage) or not content):
-                if content and empty:
-                    fail(errno.EINVAL, "not an image of any known format")
-                return source
-            if len(self.layers) >= first + MAX_LAYERS:
-                fail(errno.ELOOP, f"more than {MAX_LAYERS} layers")
-            asked, empty = module is wanted, False
-            module, mounted = self._mount(module, source, name, offer)
+            with _named(name):
+                module = self._choose(source, wanted, partition, content)
+                if module is None and (isinstance(source, Storage) or not content):
+                    if content and empty:
+                        fail(errno.EINVAL, "not an image of any known format")
+                    return source
+                if len(self.layers) >= first + MAX_LAYERS:
+                    fail(errno.ELOOP, f"more than {MAX_LAYERS} layers")
+                asked, empty = module is wanted, False
+                module, mounted = self._mount(module, source, name, offer)
             if isinstance(mounted, Filesystem) or mounted.character:
                 return None
             if asked:

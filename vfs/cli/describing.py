@@ -1,16 +1,21 @@
-"""`vfs stat`, `vfs df`, `vfs info`, `vfs modules`."""
+"""`vfs stat`, `vfs df`, `vfs modules`."""
 
 from __future__ import annotations
 
 import argparse
 import base64
+import errno
 import os
 import sys
+from collections.abc import Iterator
 from stat import S_ISBLK, S_ISCHR, filemode
 from typing import Any
 
-from vfs.api.filesystem import Filesystem
+from vfs.api.devicetree import DeviceTree
+from vfs.api.errors import fail
+from vfs.api.filesystem import Filesystem, StatFs
 from vfs.api.node import Node, Stat
+from vfs.api.stack import Image
 from vfs.api.walk import locate
 from vfs.cli import printing
 from vfs.cli.opening import Report, Run, image_arguments, image_path, json_argument, opened
@@ -95,36 +100,62 @@ def df(parser: argparse.ArgumentParser) -> Run:
 
 def run_df(arguments: argparse.Namespace) -> int:
     with opened(arguments) as (image, report):
-        filesystem = image.filesystem
-        with report.about(b"/"):
-            found = filesystem.statfs()
-            unit = found.block_size
-            if arguments.json:
-                printing.print_json(
-                    {
-                        "image": arguments.image,
-                        "type": filesystem.type,
-                        "block_size": unit,
-                        "size": found.blocks * unit,
-                        "used": (found.blocks - found.free) * unit,
-                        "available": found.available * unit,
-                        "files": found.files,
-                        "files_free": found.files_free,
-                    }
-                )
-                return report.status
-            if arguments.inodes:
-                titles = ["Inodes", "IUsed", "IFree", "IUse%"]
-                total, used, free = found.files, found.files - found.files_free, found.files_free
-                sizes = [total, used, free]
-            else:
-                titles = ["Size" if arguments.human else "1K-blocks", "Used", "Available", "Use%"]
-                total, used, free = found.blocks, found.blocks - found.free, found.available
-                sizes = [count * unit if arguments.human else count * unit // 1024 for count in (total, used, free)]
-            numbers = [printing.amount(number) if arguments.human else str(number) for number in sizes]
-            numbers.append(f"{-(-100 * used // (used + free))}%" if used + free else "-")
-            _table(["Filesystem", "Type", *titles], [shown(arguments.image), filesystem.type, *numbers])
+        table: list[list[str]] = []
+        for number, filesystem in _filesystems(image, report):
+            with report.about(b"/p%d" % number if number else b"/"):
+                found = filesystem.statfs()
+                if arguments.json:
+                    part = {"partition": number} if number else {}
+                    printing.print_json({"image": arguments.image, "type": filesystem.type, **part, **_fullness(found)})
+                    continue
+                name = shown(arguments.image) + (f"!/p{number}" if number else "")
+                table.append([name, filesystem.type, *_columns(found, arguments)])
+        if arguments.inodes:
+            titles = ["Inodes", "IUsed", "IFree", "IUse%"]
+        else:
+            titles = ["Size" if arguments.human else "1K-blocks", "Used", "Available", "Use%"]
+        if table:
+            _table(["Filesystem", "Type", *titles], *table)
         return report.status
+
+
+def _filesystems(image: Image, report: Report) -> Iterator[tuple[int, Filesystem]]:
+    """The file system of an image, or those in its parts by number."""
+    whole = image.filesystem
+    if not isinstance(whole, DeviceTree):
+        yield 0, whole
+        return
+    parts = whole.parts()
+    if not parts:
+        fail(errno.EINVAL, "no file system of any known format in it")
+    for number in parts:
+        with report.about(b"/p%d" % number):
+            yield number, whole.mounted(number)
+
+
+def _fullness(found: StatFs) -> dict[str, int]:
+    unit = found.block_size
+    return {
+        "block_size": unit,
+        "size": found.blocks * unit,
+        "used": (found.blocks - found.free) * unit,
+        "available": found.available * unit,
+        "files": found.files,
+        "files_free": found.files_free,
+    }
+
+
+def _columns(found: StatFs, arguments: argparse.Namespace) -> list[str]:
+    """The numbers of one line of `df`."""
+    unit = found.block_size
+    if arguments.inodes:
+        total, used, free = found.files, found.files - found.files_free, found.files_free
+        sizes = [total, used, free]
+    else:
+        total, used, free = found.blocks, found.blocks - found.free, found.available
+        sizes = [count * unit if arguments.human else count * unit // 1024 for count in (total, used, free)]
+    numbers = [printing.amount(number) if arguments.human else str(number) for number in sizes]
+    return [*numbers, f"{-(-100 * used // (used + free))}%" if used + free else "-"]
 
 
 def _table(*lines: list[str]) -> None:
@@ -133,32 +164,6 @@ def _table(*lines: list[str]) -> None:
     for line in lines:
         cells = [cell.ljust(width) if place < 2 else cell.rjust(width) for place, (cell, width) in enumerate(zip(line, widths))]
         print(" ".join(cells).rstrip())
-
-
-# ---------------------------------------------------------------------------------------------------------------- info
-
-
-def info(parser: argparse.ArgumentParser) -> Run:
-    image_arguments(parser, "  vfs info disk.img\n  vfs info 'backup.img!/disk.img'\n  vfs info --json disk.img | jq .details\n")
-    json_argument(parser)
-    return run_info
-
-
-def run_info(arguments: argparse.Namespace) -> int:
-    with opened(arguments) as (image, report):
-        for depth, layer in enumerate(image.layers):
-            with report.about(os.fsencode(layer.source)):
-                details = layer.mounted.details()
-                if arguments.json:
-                    kind = "filesystem" if isinstance(layer.mounted, Filesystem) else "device"
-                    fields = {"layer": depth, "source": layer.source, "kind": kind, "type": layer.type, "details": details}
-                    printing.print_json(fields)
-                else:
-                    indent = "  " * depth
-                    print(f"{indent}{shown(layer.source)}: {layer.type}")
-                    for name, fact in details.items():
-                        print(f"{indent}  {name}: {shown(str(fact))}")
-        return report.status
 
 
 # ------------------------------------------------------------------------------------------------------------- modules
@@ -188,4 +193,6 @@ def run_modules(arguments: argparse.Namespace) -> int:
         print(f"{module.name} ({kind}; also {other}): {module.description}")
         for option, (_, field) in known(module.options).items():
             print(f"    {option:12} {field.metadata['explanation']}")
+        for format in module.formats:
+            print(f"    creates {format.name:8} {format.description} ({', '.join(format.endings) or 'by name only'})")
     return status

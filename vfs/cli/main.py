@@ -37,7 +37,12 @@ COMMANDS = {
     "extract": Command("copying", "take a whole tree out, into a directory or a tar archive"),
     "find": Command("finding", "search a tree"),
     "df": Command("describing", "show how full a file system is"),
-    "info": Command("describing", "show the layers of an image"),
+    "info": Command("disks", "show the layers of an image"),
+    "partitions": Command("disks", "list the partitions of a disk"),
+    "read": Command("disks", "write the bytes of a disk or partition to standard output"),
+    "convert": Command("converting", "make an image of another format"),
+    "create": Command("converting", "make an empty image"),
+    "check": Command("checking", "look for what is wrong in an image"),
     "mount": Command("mounting", "mount an image through the kernel"),
     "umount": Command("mounting", "end a mount"),
     "modules": Command("describing", "list the modules and their options"),
@@ -109,9 +114,10 @@ def _run(arguments: list[str]) -> int:
 
 def _usage() -> str:
     lines = ["usage: vfs COMMAND [OPTION…] …", "       vfs COMMAND --help", ""]
-    lines += [f"  {name:9} {command.summary}" for name, command in COMMANDS.items()]
+    lines += [f"  {name:10} {command.summary}" for name, command in COMMANDS.items()]
     lines += ["", "Images are named by a path; an image inside an image as OUTER!PATH. Formats are detected.", ""]
-    lines += ["  vfs ls -l disk.img /etc", "  vfs cat disk.img /etc/hostname", "  vfs ls backup.img!/images/disk.img"]
+    lines += ["  vfs ls -l disk.img /etc", "  vfs cat disk.img /etc/hostname", "  vfs ls disk.qcow2 /p1/home"]
+    lines += ["  vfs ls backup.img!/images/disk.img", "  vfs convert disk.vmdk disk.qcow2"]
     return "\n".join(lines)
 
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from vfs.api.errors import message
 from vfs.api.stack import Image, open_image
-from vfs.cli.printing import shown
+from vfs.cli.printing import complaint, shown
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """Where there is no room for one file there will be none for the next."""
@@ -61,6 +61,13 @@ class Report:
         # Images have no file names in their errors: that one comes from a call of this host.
         where = "" if error.filename is None else " (in the destination)"
         self._say(f"{shown(path)}: {shown(message(error))}{where}")
+
+    def broken(self, error: OSError) -> None:
+        """A layer could not be opened."""
+        self.status = 1
+        self.before()
+        sys.stdout.flush()
+        print(complaint(error), file=sys.stderr)
 
     def lose(self, what: str) -> None:
         """One more of *what* is left out."""

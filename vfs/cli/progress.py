@@ -13,9 +13,11 @@ INTERVAL = 0.1
 
 
 class Progress:
-    """Counts files and bytes, and shows them ten times a second at most; in a pipe it only counts."""
+    """Counts files and bytes, and shows them ten times a second at most; in a pipe it only counts. *total*: bytes in all, where
+    that is known and there is one file."""
 
-    def __init__(self) -> None:
+    def __init__(self, total: int = 0) -> None:
+        self.total = total
         self.files = 0
         self.bytes = 0
         self._terminal = sys.stderr.isatty()
@@ -37,7 +39,8 @@ class Progress:
             self._next = now + INTERVAL
             self._drawn = True
             name = shown(self._path)
-            line = f"{self.files} files, {amount(self.bytes)}  {name if len(name) <= 48 else '…' + name[-47:]}"
+            told = f"{100 * self.bytes // self.total}%" if self.total else f"{self.files} files"
+            line = f"{told}, {amount(self.bytes)}  {name if len(name) <= 48 else '…' + name[-47:]}"
             print(f"\r{line}\x1b[K", end="", file=sys.stderr, flush=True)
 
     def clear(self) -> None:

@@ -42,10 +42,11 @@ class Pages:
         self.changed[offset] = found
         return found
 
-    def keep(self, offset: int, content: bytearray) -> None:
-        """A piece that somebody has written to the file himself."""
-        self._old.pop(offset, None)
+    def renew(self, offset: int, content: bytearray) -> None:
+        """A piece whose content in the file does not count, changed."""
         self._hold(offset, content)
+        self._old.pop(offset, None)
+        self.changed[offset] = content
 
     def write(self) -> None:
         """Write what is changed, in the order of its places."""
