@@ -8,12 +8,14 @@ import os
 import shutil
 import stat
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.fuse_mounts import LIMIT, foreground, mounted, needs_fuse, place, run
-from vfs.api import Device, Storage, ioctls, open_image
+from tests.command import vfs
+from tests.fuse_mounts import LIMIT, alive, foreground, mounted, needs_fuse, place, processes, run, until
+from vfs.api import Device, FileStorage, Storage, ioctls, open_image
 from vfs.api.blockhandle import RANGE
 from vfs.fuse.devices import DeviceFiles
 
@@ -116,6 +118,61 @@ def test_what_is_written_to_one_file_is_read_in_the_other(tmp_path: Path) -> Non
     assert image.read_bytes()[MIB : MIB + 4] == b"HERE"
 
 
+def test_several_writers_at_once(tmp_path: Path) -> None:
+    """Four processes, each on a partition of its own, write and read it back; then the image holds what all of them wrote."""
+    image = disk(tmp_path / "disk.img", 40 * MIB)
+    table(image, "size=8M\n" * 4)
+    program = """
+import os, random, sys
+path, seed = sys.argv[1], int(sys.argv[2])
+chance, model = random.Random(seed), bytearray(8 << 20)
+fd = os.open(path, os.O_RDWR)
+for _ in range(150):
+    offset = chance.randrange(len(model))
+    size = min(chance.choice((1, 512, 5000, 70000, 300000)), len(model) - offset)
+    if chance.random() < 0.6:
+        content = chance.randbytes(size)
+        assert os.pwrite(fd, content, offset) == size
+        model[offset : offset + size] = content
+    else:
+        assert os.pread(fd, size, offset) == model[offset : offset + size]
+os.fsync(fd)
+os.close(fd)
+open(sys.argv[3], "wb").write(model)
+"""
+    with mounted(image, "-o", "rw") as root:
+        running = [
+            subprocess.Popen([sys.executable, "-c", program, root / f"p{number}", str(number), tmp_path / f"model{number}"])
+            for number in range(1, 5)
+        ]
+        assert [process.wait(LIMIT) for process in running] == [0] * 4
+    content = image.read_bytes()
+    for number in range(1, 5):
+        start = MIB + (number - 1) * 8 * MIB
+        assert content[start : start + 8 * MIB] == (tmp_path / f"model{number}").read_bytes()
+
+
+def test_unmounting_returns_when_the_image_is_closed(tmp_path: Path) -> None:
+    image = disk(tmp_path / "disk.img", 8 * MIB)
+    with place() as root:
+        for number in range(4):
+            assert vfs("mount", "-t", "mbr", "-o", "rw", image, root).returncode == 0
+            (serving,) = processes(root)
+            (root / "disk").write_bytes(bytes([number]) * MIB)
+            assert vfs("umount", root).returncode == 0
+            with FileStorage(image, writable=True) as storage:  # EBUSY as long as somebody else writes it
+                assert storage.read(MIB - 1, 1) == bytes([number])
+            assert until(lambda pid=serving: not alive(pid))  # type: ignore[misc]
+
+
+def test_busy_mount_is_not_unmounted(tmp_path: Path) -> None:
+    image = disk(tmp_path / "disk.img", 8 * MIB)
+    table(image, "size=4M\n")
+    with mounted(image, "-o", "rw") as root, (root / "p1").open("rb"):
+        done = vfs("umount", root)
+        assert (done.returncode, b"in use" in done.stderr) == (1, True)
+
+
 def test_read_only_is_read_only(tmp_path: Path) -> None:
     image = disk(tmp_path / "disk.img", 8 * MIB)
     table(image, "size=4M\n")
@@ -130,8 +187,6 @@ def test_read_only_is_read_only(tmp_path: Path) -> None:
 def test_image_in_use_is_refused(tmp_path: Path) -> None:
     image = disk(tmp_path / "disk.img", 8 * MIB)
     table(image, "size=4M\n")
-    from tests.command import vfs
-
     with mounted(image, "-o", "rw"), place() as other:
         done = vfs("mount", "-o", "rw", image, other)
         assert (done.returncode, b"in use by another mount" in done.stderr) == (1, True)

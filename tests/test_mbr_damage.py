@@ -60,6 +60,8 @@ def gpt(changes: dict[str, int] | None = None, entries: list[tuple[int, int]] | 
         struct.pack("<16s16sQQQ72s", b"\x11" * 16, bytes([number]) * 16, first, last, 0, f"part {number}".encode("utf-16-le"))
         for number, (first, last) in enumerate(places, 1)
     )
+    if changes.get("width", 128) > 128:
+        array = b"".join(array[at : at + 128].ljust(changes["width"], b"\xee") for at in range(0, len(array), 128))
     array = array.ljust(128 * 128, b"\0")
     content = disk({0: record(entry(0xEE, 1, sectors - 1))}, sectors)
     for own, other, where in ((1, sectors - 1, 2), (sectors - 1, 1, sectors - 33)):
@@ -245,6 +247,21 @@ def test_headers_that_cannot_be(changes: dict[str, int], reason: str) -> None:
 def test_header_without_entries() -> None:
     assert numbers(Memory(gpt({"count": 0}))) == []
     assert numbers(Memory(gpt())) == [1, 2]
+
+
+@pytest.mark.parametrize("width", [136, 256, 512, 4096])
+def test_entries_may_be_longer(width: int) -> None:
+    device = look_at_everything(Memory(gpt({"width": width, "count": 4})))
+    assert [(row.number, row.start, row.size, row.name) for row in device.partitions()] == [
+        (1, 64 * SECTOR, 64 * SECTOR, "part 1"),
+        (2, 128 * SECTOR, 896 * SECTOR, "part 2"),
+    ]
+    assert "warnings" not in device.details()
+
+
+def test_header_may_be_longer() -> None:
+    device = look_at_everything(Memory(gpt({"size": 512})))
+    assert (len(device.partitions()), "warnings" in device.details()) == (2, False)
 
 
 def test_entries_that_cannot_be() -> None:

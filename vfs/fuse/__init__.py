@@ -10,7 +10,8 @@ Read in this order:
 * `nodes`: the kernel's numbers and our nodes; `attributes`: a `Stat` in the form the kernel wants;
 * `loop`: serves one request after another, where nothing waits; `readiness`: waiting for the next one at little cost;
 * `threaded`: serves file systems that may wait long, in threads, by trio; `library`: pyfuse3, imported without trio;
-* `devices`: a device module's storages as a directory of files; `mounts`: the kernel's table of mounts.
+* `devices`: a device module's storages as a directory of files; `mounts`: the kernel's table of mounts; `presence`: unmounting
+  waits until the image is closed.
 
 One process serves one mount (pyfuse3 has one session a process).
 """

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 import time
 from collections.abc import Iterator
@@ -46,13 +47,20 @@ class DeviceFiles(Filesystem):
     def node(self, ino: int) -> Node:
         if ino == DIRECTORY:
             return self.root
-        if ino - FIRST not in self.sub_devices():
-            fail(errno.ESTALE)
-        return DeviceFile(self, ino)
+        return DeviceFile(self, ino) if self.has(ino - FIRST) else fail(errno.ESTALE)
 
     def sub_devices(self) -> list[int]:
         """The numbers of the sub-devices that there are now."""
         return [WHOLE] if self.device.character else sorted(self.device.storages())
+
+    def has(self, sub_device: int) -> bool:
+        if sub_device == WHOLE or self.device.character:
+            return sub_device == WHOLE
+        try:
+            self.device.storage(sub_device)
+        except OSError:
+            return False
+        return True
 
     def name(self, sub_device: int) -> bytes:
         if sub_device:
@@ -87,10 +95,10 @@ class DeviceDirectory(Node):
         )
 
     def lookup(self, name: bytes) -> Node:
-        for number in self.filesystem.sub_devices():
-            if self.filesystem.name(number) == name:
-                return DeviceFile(self.filesystem, FIRST + number)
-        fail(errno.ENOENT)
+        number = int(name[1:]) if re.fullmatch(b"p[1-9][0-9]{0,9}", name) else WHOLE
+        if self.filesystem.name(number) != name or not self.filesystem.has(number):
+            fail(errno.ENOENT)
+        return DeviceFile(self.filesystem, FIRST + number)
 
     def entries(self, start: int = 0) -> Iterator[Entry]:
         for number in self.filesystem.sub_devices():

@@ -12,7 +12,7 @@ import subprocess
 from collections.abc import Callable
 
 from vfs.api.errors import fail, message
-from vfs.fuse import background, mounts
+from vfs.fuse import background, mounts, presence
 
 MNT_DETACH = 2
 UMOUNT_NOFOLLOW = 8
@@ -107,9 +107,10 @@ def _confirm(place: str) -> None:
 
 
 def unmount(mountpoint: str, lazy: bool = False) -> None:
-    """End the mount on *mountpoint*, also one whose process is gone; *lazy*: detach it now, let it end when nobody uses it.
+    """End the mount on *mountpoint*, also one whose process is gone, and return when its image is closed; *lazy*: detach it now,
+    let it end when nobody uses it.
 
-    EINVAL: nothing of ours is mounted there; EBUSY: in use; EPERM: another user's."""
+    EINVAL: nothing of ours is mounted there; EBUSY: in use; EPERM: another user's; ETIMEDOUT: the image is not yet closed."""
     # Not os.stat: a mount whose process is gone answers nothing.
     place = os.path.realpath(mountpoint)
     there = mounts.at(os.fsencode(place))
@@ -125,6 +126,8 @@ def unmount(mountpoint: str, lazy: bool = False) -> None:
     except OSError as error:
         busy = "in use (-l detaches it now and ends it when it is no longer used)"
         raise OSError(error.errno, busy if error.errno == errno.EBUSY else message(error), mountpoint) from None
+    if not lazy:
+        presence.await_end(place)
 
 
 def _unmounted(mountpoint: str) -> str:

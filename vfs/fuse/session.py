@@ -16,7 +16,7 @@ from vfs.api.device import Device
 from vfs.api.filesystem import Filesystem
 from vfs.api.options import MountOptions, split
 from vfs.api.stack import Image, open_image
-from vfs.fuse import mounts
+from vfs.fuse import mounts, presence
 from vfs.fuse.devices import DeviceFiles
 from vfs.fuse.library import pyfuse3
 from vfs.fuse.loop import Loop
@@ -50,6 +50,9 @@ def serve(
         logging.basicConfig(level=logging.DEBUG, format="%(name)s: %(message)s")
     writable = any(name in ("rw", "rw+") for name, _ in split(options))
     with ExitStack() as undo:
+        announced = presence.announce(mountpoint)
+        if announced >= 0:
+            undo.callback(os.close, announced)
         image = undo.enter_context(
             open_image(source, type, options, writable, front=(MountOptions, FuseOptions), partition=partition)
         )

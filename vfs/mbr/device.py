@@ -41,13 +41,12 @@ class PartitionedDisk(Device):
         self._whole = Whole(source)
         self._whole.read_only = self.read_only
         self._set_block_size(self._whole)
-        self._parts = {number: self._part(number, *place) for number, place in self._places().items()}
+        self._set_parts({number: self._part(number, *place) for number, place in self._places().items()})
 
     # ---------------------------------------------------------------- what there is
 
     def storages(self) -> dict[int, Storage]:
-        with self.lock:
-            return {0: self._whole, **self._parts}
+        return self._storages
 
     def storage(self, sub_device: int) -> Storage:
         found = self._parts.get(sub_device) if sub_device else self._whole
@@ -68,6 +67,11 @@ class PartitionedDisk(Device):
         if table.findings:
             found["warnings"] = "; ".join(finding.sentence for finding in table.findings)
         return found
+
+    def _set_parts(self, parts: dict[int, SubStorage]) -> None:
+        """Both dictionaries are never changed, only replaced: who has one may go through it."""
+        self._parts = parts
+        self._storages: dict[int, Storage] = {0: self._whole, **parts}
 
     def _set_block_size(self, storage: Storage) -> None:
         storage.block_size = max(self._source.block_size, self._table.sector_size)
@@ -107,7 +111,7 @@ class PartitionedDisk(Device):
             if len(kept) == len(self._parts) == len(places):
                 return
             self._set_block_size(self._whole)
-            self._parts = {number: kept.get(number) or self._part(number, *place) for number, place in places.items()}
+            self._set_parts({number: kept.get(number) or self._part(number, *place) for number, place in places.items()})
             self.generation += 1
 
     def _check_place(self, number: int, start: int, size: int) -> None:
@@ -124,7 +128,7 @@ class PartitionedDisk(Device):
             if number >= self.sub_devices:
                 fail(errno.EINVAL, f"{self._source.name}: partition {number}, at most {self.sub_devices - 1}")
             self._check_place(number, start, size)
-            self._parts = {**self._parts, number: self._part(number, start, size)}
+            self._set_parts({**self._parts, number: self._part(number, start, size)})
             self.generation += 1
 
     def remove_part(self, number: int) -> None:
@@ -133,7 +137,7 @@ class PartitionedDisk(Device):
                 fail(errno.ENXIO, f"{self._source.name}: no partition {number}")
             if self.claimed(number):
                 fail(errno.EBUSY, f"{self._source.name}: partition {number} is in use")
-            self._parts = {other: part for other, part in self._parts.items() if other != number}
+            self._set_parts({other: part for other, part in self._parts.items() if other != number})
             self.generation += 1
 
     def resize_part(self, number: int, start: int, size: int) -> None:

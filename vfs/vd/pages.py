@@ -42,11 +42,10 @@ class Pages:
         self.changed[offset] = found
         return found
 
-    def renew(self, offset: int, content: bytearray) -> None:
-        """A piece whose content in the file does not count, changed."""
-        self._hold(offset, content)
+    def keep(self, offset: int, content: bytearray) -> None:
+        """A piece that somebody has written to the file himself."""
         self._old.pop(offset, None)
-        self.changed[offset] = content
+        self._hold(offset, content)
 
     def write(self) -> None:
         """Write what is changed, in the order of its places."""

@@ -33,6 +33,8 @@ from typing import Final
 
 from vfs.api import Change, Handle, fail
 from vfs.view.dentry import DIRECTORY, LINK, REGULAR, Dentry
+from vfs.view.devicefile import DeviceFile
+from vfs.view.devices import DeviceNode, DeviceNodes
 from vfs.view.kernel.descriptors import has_descriptor
 from vfs.view.kernel.notify import Call
 from vfs.view.memfd import make_memfd
@@ -151,7 +153,7 @@ class OpenFiles:
     def forget_filesystem(self, superblock: Superblock) -> None:
         """It is about to be closed: write back, and drop all that stood for its files."""
         self.written.flush(superblock)
-        for placeholder in superblock.placeholders.values():
+        for placeholder in list(superblock.placeholders.values()):
             self.written.files.pop(placeholder.number, None)
             self.drop(placeholder)
             self.by_number.pop(placeholder.number, None)
@@ -238,8 +240,8 @@ class OpenFiles:
         self.by_number.pop(placeholder.number, None)
         self.gone.pop(placeholder.number, None)
         placeholders = placeholder.dentry.mount.superblock.placeholders
-        if placeholders.get(placeholder.dentry.node.ino) is placeholder:
-            del placeholders[placeholder.dentry.node.ino]
+        if placeholders.get(placeholder.key) is placeholder:
+            del placeholders[placeholder.key]
 
     def removed_directory(self, placeholder: Placeholder) -> None:
         """We need no descriptor of it. Whether others have one only /proc tells: that is asked for many at a time."""
@@ -462,6 +464,30 @@ class OpenFiles:
         finally:
             os.close(descriptor)
 
+    def open_device(self, call: Call, dentry: Dentry, flags: int) -> int:
+        """Answer an open of a device. As `Device.open`."""
+        nodes, node = dentry.mount.filesystem, dentry.node
+        assert isinstance(nodes, DeviceNodes) and isinstance(node, DeviceNode)
+        self.sweep_devices(nodes)
+        handle = nodes.device.open(node.sub_device, flags & ~(os.O_CREAT | os.O_TRUNC))
+        number = next(self.numbers)
+        file = DeviceFile(number, dentry, self.name + b"%d" % number, handle, flags & os.O_ACCMODE != os.O_RDONLY)
+        self.by_number[number] = file
+        descriptor = os.open(
+            b"/proc/self/fd/%d" % file.holder, flags & (os.O_ACCMODE | os.O_NONBLOCK | os.O_APPEND) | os.O_CLOEXEC
+        )
+        try:
+            return self.give(call, file, descriptor, bool(flags & os.O_CLOEXEC))
+        finally:
+            os.close(descriptor)
+
+    def sweep_devices(self, nodes: DeviceNodes) -> None:
+        """Close what nobody has open any more. (Who wrote, then has the table of partitions read again.)"""
+        for file in list(nodes.open_files.values()):
+            if not file.is_open():
+                self.drop(file)
+                self.by_number.pop(file.number, None)
+
     def hand_over(self, call: Call, dentry: Dentry, flags: int) -> int:
         """The task gets the host's own descriptor, and is never asked again."""
         return self.hand_on(call, dentry.node.open(flags & ~(os.O_CREAT | os.O_EXCL)), flags)
@@ -485,6 +511,8 @@ class OpenFiles:
             except OSError as error:
                 if error.errno not in (errno.EBADF, errno.EMFILE, errno.EINVAL):
                     raise
+        if isinstance(placeholder, DeviceFile):
+            fail(errno.EMFILE, "a device needs a high descriptor number")
         # The hard limit is lower than our numbers, or the program closed one of 0 to 2 in order to get that number: the lowest
         # one then, filled, so that reads need no trap.
         if not placeholder.written:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from vfs.api import Filesystem, MountOptions, Node, fail, option
 from vfs.api.options import flag
 from vfs.view.dentry import Dentry, Place
+from vfs.view.devices import DeviceNodes, part_target
 
 if TYPE_CHECKING:
     from vfs.view.placeholder import Placeholder
@@ -64,11 +65,13 @@ class Mount:
 
     __slots__ = (
         "above",
+        "added",
         "covered",
         "epoch",
         "hidden",
         "holes",
         "id",
+        "main",
         "options",
         "read_only",
         "root",
@@ -92,10 +95,16 @@ class Mount:
         read_only: bool = False,
         shown: str = "",
         hidden: bool = False,
+        main: Mount | None = None,
+        added: bool = False,
     ) -> None:
         self.id = FIRST_ID + next(_serial)
         self.superblock, self.type, self.source, self.target = superblock, type, source, target
         self.covered, self.above, self.options, self.shown = covered, above, options, shown
+        self.added = added
+        """The directory that holds it has no such name: devices may be mounted where nothing is."""
+        self.main = main
+        """The mount of the device of which this one shows a partition: it comes and goes with that, and no table shows it."""
         self.hidden = hidden
         """It stands for the directory of the host that it shows (`roots`)."""
         self.read_only = read_only or superblock.filesystem.read_only
@@ -137,6 +146,23 @@ class Mount:
         return ",".join([*words, self.shown] if self.shown else words)
 
 
+def partition(device: Mount, part: int) -> Mount:
+    """The mount of a device's partition, beside the device."""
+    target, above = part_target(device, part), device.above
+    try:
+        if isinstance(above, Dentry):
+            above.node.lookup(target.rpartition(b"/")[2])
+        else:
+            os.lstat(target)
+        added = False
+    except OSError:
+        added = True
+    node = device.filesystem.node(part + 1)
+    return Mount(
+        device.superblock, node, device.type, device.source, target, target, above, device.options, main=device, added=added
+    )
+
+
 def owner_of(place: Place) -> Mount | None:
     """The mount that a place is in, `None`: the host, or what stands for it."""
     return place.mount if isinstance(place, Dentry) and not place.mount.hidden else None
@@ -157,6 +183,12 @@ class MountTable:
         """Where the view differs from the host: the keys of both."""
         self.holes: set[bytes] = set()
         """All paths of holes."""
+        self.devices: list[Mount] = []
+        """Those that are devices; without their partitions."""
+        self.added: dict[bytes, list[Mount]] = {}
+        """By directory, the mounts in it whose names nothing below them has."""
+        self.generations: dict[Mount, int] = {}
+        """`Device.generation` as it was when the partitions of a device were mounted."""
         self.idle = True
         """There was no mount yet: every call is the kernel's."""
 
@@ -164,6 +196,7 @@ class MountTable:
         """The table of a view that starts from this one, apart from now on."""
         other = MountTable()
         other.mounts = list(self.mounts)
+        other.generations = dict(self.generations)
         other.private = dict(self.private)
         other.idle = self.idle
         other.index()
@@ -174,7 +207,12 @@ class MountTable:
     def index(self) -> None:
         self.present = set(self.mounts)
         self.on = {mount.target: mount for mount in self.mounts}
-        self.points = set(self.on) | set(self.private)
+        self.devices = [m for m in self.mounts if m.main is None and isinstance(m.filesystem, DeviceNodes)]
+        self.added = {}
+        for mount in self.mounts:
+            if mount.added:
+                self.added.setdefault(mount.target.rpartition(b"/")[0] or b"/", []).append(mount)
+        self.points = set(self.on) | set(self.private) | set(self.added)
         self.holes = {hole for mount in self.mounts for hole in mount.holes}
 
     def replace(self, directory: bytes, private: bytes) -> None:
@@ -191,8 +229,24 @@ class MountTable:
         """Take a mount out; what it covered shows again. EINVAL: not in the table."""
         if mount not in self.present:
             fail(errno.EINVAL, "not mounted")
-        self.mounts.remove(mount)
+        self.mounts = [m for m in self.mounts if m is not mount and m.main is not mount]
+        self.generations.pop(mount, None)
         self.index()
+
+    def refresh(self, device: Mount) -> bool:
+        """Mount the partitions that a device has now in place of those that it had; whether there is a difference."""
+        nodes = device.filesystem
+        assert isinstance(nodes, DeviceNodes)
+        if self.generations.get(device) == nodes.device.generation:
+            return False
+        self.generations[device] = nodes.device.generation
+        old = {m.root.node.ino: m for m in self.mounts if m.main is device}
+        parts = [old.get(part + 1) or partition(device, part) for part in nodes.parts()]
+        at = self.mounts.index(device) + 1
+        others = [m for m in self.mounts if m.main is not device]
+        self.mounts = others[:at] + parts + others[at:]
+        self.index()
+        return True
 
     def over(self, path: bytes, owner: Mount | None) -> Mount | None:
         """The mount that shows at *path* of *owner* (`None`: of the host)."""
@@ -227,12 +281,14 @@ class MountTable:
     def dependents(self, mount: Mount) -> list[Mount]:
         """The mounts that lie on or below this one, or whose source lies in it."""
         below = mount.target.rstrip(b"/") + b"/"
+        targets = {mount.target, *(m.target for m in self.mounts if m.main is mount)}
         later = self.mounts[self.mounts.index(mount) + 1 :]
-        only = all(m is mount or m.superblock is not mount.superblock for m in self.mounts)
+        only = all(m is mount or m.main is mount or m.superblock is not mount.superblock for m in self.mounts)
         return [
             m
             for m in later
-            if (only and m.superblock.below is mount.superblock) or m.target == mount.target or m.target.startswith(below)
+            if m.main is not mount
+            and ((only and m.superblock.below is mount.superblock) or m.target in targets or m.target.startswith(below))
         ]
 
     def below(self, path: bytes) -> bool:

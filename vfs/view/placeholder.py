@@ -66,6 +66,11 @@ class Placeholder:
         self.cookies: Cookies | None = None
 
     @property
+    def key(self) -> int:
+        """What the superblock knows it by: one inode has one."""
+        return self.dentry.node.ino
+
+    @property
     def whole(self) -> bool:
         """The kernel may read the memfd."""
         return self.written or self.filled > 0 or not self.size or self.dentry.kind != REGULAR

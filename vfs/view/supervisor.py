@@ -30,6 +30,8 @@ from vfs.view.calls.traced import Traced
 from vfs.view.contexts import Context, Contexts
 from vfs.view.credentials import root
 from vfs.view.dentry import Dentry
+from vfs.view.devices import DeviceNodes
+from vfs.view.devicewatch import DeviceWatch
 from vfs.view.files import OpenFiles
 from vfs.view.kernel import loop
 from vfs.view.kernel.notify import Call, Listener
@@ -91,6 +93,7 @@ class Supervisor:
         self.pids: Callable[[], Iterable[int]] = lambda: ()
         """The processes of all views; set when they have started."""
         self.contexts.pids = lambda: self.pids()
+        self.device_watch = DeviceWatch(self)
         self.identity = identity.Identity(self)
         self.permissions = Permissions(self)
         self.table = CallTable()
@@ -190,6 +193,13 @@ class Supervisor:
 
             self.say("".join(traceback.format_exception(error)))
 
+    def refresh_devices(self) -> None:
+        """Partitions that came or went are seen in all views."""
+        for view in self.views:
+            changed = [view.mounts.refresh(device) for device in view.mounts.devices]
+            if any(changed):
+                view.names.forget()
+
     def detach(self, mount: Mount) -> None:
         """Take a mount out of the view. Its file system is closed when nobody has anything of it any more."""
         self.view.mounts.remove(mount)
@@ -198,6 +208,9 @@ class Supervisor:
 
     def release(self) -> None:
         """Close the file systems that no view shows and nobody uses any more, the latest first."""
+        for superblock in self.superblocks:
+            if isinstance(superblock.filesystem, DeviceNodes):
+                self.files.sweep_devices(superblock.filesystem)
         shown = {mount.superblock for view in self.views for mount in (*view.mounts.mounts, *view.hidden.values())}
         for superblock in reversed(self.superblocks.copy()):
             if superblock not in shown and not superblock.dependents and self.user_of(superblock) is None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from vfs.api import Handle, fail
 from vfs.view.calls.table import CallTable, Handler
 from vfs.view.dentry import DIRECTORY
+from vfs.view.devicefile import DeviceFile
 from vfs.view.files import CHUNK, LAZY, READY
 from vfs.view.kernel import structs
 from vfs.view.kernel.abi import IOV_MAX, MAP_ANONYMOUS, SEEK_DATA, SEEK_HOLE
@@ -39,9 +40,18 @@ def install(table: CallTable, supervisor: Supervisor) -> None:
     table.descriptors(calls.duplicate_to, READY, "dup2", "dup3")
 
     largest = supervisor.files.cache_bytes
-    table.descriptors(calls.show(0, largest), LAZY, "splice")
-    table.descriptors(calls.show(1, largest), LAZY, "sendfile", argument=1)
-    table.descriptors(calls.copy_range, LAZY, "copy_file_range")
+    table.handle(calls.show(0, largest, into=2), "splice")
+    table.handle(calls.show(1, largest, into=0), "sendfile")
+    table.handle(calls.copy_range, "copy_file_range")
+    for argument, name in (
+        (0, "splice"),
+        (2, "splice"),
+        (1, "sendfile"),
+        (0, "sendfile"),
+        (0, "copy_file_range"),
+        (2, "copy_file_range"),
+    ):
+        table.filter.trap_fd(name, argument, LAZY)
     table.handle(calls.show(4), "mmap")
     table.filter.trap_mmap(LAZY, READY)
 
@@ -179,6 +189,8 @@ class Descriptors:
         placeholder = self.placeholder(call)
         if placeholder is None:
             return CONTINUE
+        if isinstance(placeholder, DeviceFile) and call.args[1] & 0xFFFFFFFF < LAZY:
+            fail(errno.EMFILE)
         if placeholder.dentry.kind == DIRECTORY:
             self.supervisor.files.low_directories = True
         self.supervisor.files.fill_descriptor(call, call.args[0], placeholder)
@@ -189,16 +201,23 @@ class Descriptors:
     def copy_range(self, call: Call) -> int:
         """copy_file_range from a file that is not there yet: everybody goes on with read and write then."""
         placeholder = self.placeholder(call)
-        return CONTINUE if placeholder is None or placeholder.written else -errno.EXDEV
+        if placeholder is not None and not placeholder.written:
+            return -errno.EXDEV
+        return -errno.EINVAL if isinstance(self.placeholder(call, 2), DeviceFile) else CONTINUE
 
-    def show(self, argument: int, most: int = 0) -> Handler:
+    def show(self, argument: int, most: int = 0, into: int | None = None) -> Handler:
         """A handler for calls by which the kernel itself reads the descriptor in *argument*: fill it, then go on. Files larger
-        than *most* are refused with EINVAL, for which callers are prepared."""
+        than *most* are refused with EINVAL, for which callers are prepared; so are devices, also as what is written to, in the
+        argument *into*."""
 
         def handler(call: Call) -> int:
             if argument == 4 and call.args[3] & MAP_ANONYMOUS:
                 return CONTINUE
             placeholder = self.placeholder(call, argument)
+            if isinstance(placeholder, DeviceFile):
+                return -(errno.ENODEV if argument == 4 else errno.EINVAL)
+            if into is not None and isinstance(self.placeholder(call, into), DeviceFile):
+                return -errno.EINVAL
             if placeholder is not None:
                 if most and placeholder.size > most and not placeholder.written:
                     return -errno.EINVAL

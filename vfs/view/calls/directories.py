@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from vfs.api import fail
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 # The file position of a directory: 0 before ".", 1 before "..", then the module's cookie of the next entry plus FIRST.
 DOT, DOT_DOT, FIRST = 0, 1, 2
+ADDED = 2 * Cookies.LARGEST
+"""From here on come the names that the view adds to the module's: of devices mounted where nothing was."""
 LARGEST_READ = 1 << 20
 
 Pack = Callable[[int, int, int, bytes], bytes]
@@ -82,33 +84,38 @@ class Directories:
             cookies = placeholder.cookies = Cookies()
         parts: list[bytes] = []
         used = 0
+        for name, ino, kind, after in self.listing(dentry, cookies, position):
+            record = pack(ino, after, kind, name)
+            if used + len(record) > room:
+                if not parts:
+                    fail(errno.EINVAL)
+                break
+            parts.append(record)
+            used += len(record)
+            position = after
+        return b"".join(parts), position
+
+    def listing(self, dentry: Dentry, cookies: Cookies, position: int) -> Iterator[tuple[bytes, int, int, int]]:
+        """What a directory has from *position* on: name, inode number, type (DT_*), and the position after it."""
+        if position <= DOT:
+            yield b".", dentry.node.ino, DIRECTORY >> 12, DOT_DOT
         if position <= DOT_DOT:
             above = self.supervisor.view.names.up(dentry)
-            ino_above = above.node.ino if isinstance(above, Dentry) else os.lstat(above).st_ino
-            for name, ino, at in ((b".", dentry.node.ino, DOT), (b"..", ino_above, DOT_DOT)):
-                if at < position:
-                    continue
-                record = pack(ino, at + 1, DIRECTORY >> 12, name)
-                if used + len(record) > room:
-                    break
-                parts.append(record)
-                used += len(record)
-                position = at + 1
-        if position >= FIRST:
+            ino = above.node.ino if isinstance(above, Dentry) else os.lstat(above).st_ino
+            yield b"..", ino, DIRECTORY >> 12, FIRST
+            position = FIRST
+        if position < ADDED:
             for name, ino, kind, following in dentry.node.entries(cookies.cookie(position - FIRST)):
                 if following >= Cookies.LARGEST:
                     following = cookies.number(following)
-                record = pack(ino, following + FIRST, kind, name)
-                if used + len(record) > room:
-                    break
-                parts.append(record)
-                used += len(record)
-                position = following + FIRST
-            else:
-                return b"".join(parts), position
-        if not parts:
-            fail(errno.EINVAL)
-        return b"".join(parts), position
+                yield name, ino, kind, following + FIRST
+            position = ADDED
+        added = self.supervisor.view.mounts.added
+        if added:
+            mounts = added.get(dentry.path, ())
+            for index in range(position - ADDED, len(mounts)):
+                root = mounts[index].root
+                yield root.name, root.node.ino, root.kind >> 12, ADDED + index + 1
 
     def moving(self, handler: Handler) -> Handler:
         """A handler of a call that changes the current directory. It looks names up in the old one: so this comes last."""

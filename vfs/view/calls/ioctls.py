@@ -1,7 +1,8 @@
-"""ioctl on virtual files and directories: their attributes, and nothing else.
+"""ioctl on virtual files, directories and devices.
 
-What stands for them is on file systems of the host's: FITRIM or FIFREEZE on a placeholder would reach those. So whatever is a
-file system's is answered here. Small numbers (terminals, FIONREAD, FIOCLEX) the kernel answers rightly by itself.
+Of files and directories it is about their attributes, and nothing else. What stands for them is on file systems of the host's:
+FITRIM or FIFREEZE on a placeholder would reach those. So whatever is a file system's is answered here. Small numbers (terminals,
+FIONREAD, FIOCLEX) the kernel answers rightly by itself. A device answers all by itself.
 """
 
 from __future__ import annotations
@@ -10,10 +11,13 @@ import errno
 import struct
 from typing import TYPE_CHECKING
 
-from vfs.api import fail
+from vfs.api import fail, ioctls
+from vfs.api.blockhandle import BLKPG_ARGUMENT, BLKPG_PARTITION
 from vfs.view.calls.table import CallTable
+from vfs.view.credentials import SYS_ADMIN
 from vfs.view.dentry import Dentry
-from vfs.view.files import READY
+from vfs.view.devicefile import DeviceFile
+from vfs.view.files import LAZY, READY
 from vfs.view.kernel import abi
 from vfs.view.kernel.filter import ALLOW, NOTIFY, All, Among, Descriptor, Less, Rule, When
 from vfs.view.kernel.notify import CONTINUE, Call
@@ -41,12 +45,16 @@ FSXATTR = struct.Struct("=5I8x")  # struct fsxattr: xflags, extsize, nextents, p
 def install(table: CallTable, supervisor: Supervisor) -> None:
     def ioctl(call: Call) -> int:
         placeholder = supervisor.files.of_descriptor(call.tid, signed(call.args[0]))
-        return CONTINUE if placeholder is None else answer(call, placeholder.dentry)
+        if isinstance(placeholder, DeviceFile):
+            return of_device(supervisor, call, placeholder)
+        small = call.args[1] & 0xFFFFFFFF < FIRST_OF_FILE_SYSTEMS and call.args[1] & 0xFFFFFFFF != abi.FIGETBSZ
+        return CONTINUE if placeholder is None or small else answer(call, placeholder.dentry)
 
     virtual = Descriptor(0, READY)
     table.handle(ioctl, "ioctl")
     steps = [
         When(All([Among(1, (abi.FIGETBSZ,)), virtual]), NOTIFY),
+        When(Descriptor(0, LAZY), NOTIFY),
         When(Less(1, FIRST_OF_FILE_SYSTEMS), ALLOW),
         When(virtual, NOTIFY),
     ]
@@ -70,4 +78,36 @@ def answer(call: Call, dentry: Dentry) -> int:
         fail(errno.EOPNOTSUPP)
     else:
         fail(errno.ENOTTY)
+    return 0
+
+
+# -------------------------------------------------------------------- devices
+
+NATIVE = {0x5421, 0x5450, 0x5451, 0x5452}
+"""FIONBIO, FIONCLEX, FIOCLEX and FIOASYNC are of descriptors, not of what they lead to."""
+WRITE = 1 << 30
+"""_IOC_WRITE: the caller gives as many bytes as bits 16 to 29 say (asm-generic/ioctl.h)."""
+
+
+def of_device(supervisor: Supervisor, call: Call, file: DeviceFile) -> int:
+    """The device answers. ENOTTY, and what it says."""
+    request, address = call.args[1] & 0xFFFFFFFF, call.args[2]
+    if request in NATIVE:
+        return CONTINUE
+    known = ioctls.BLOCK_IOCTLS.get(request)
+    takes = known.takes if known is not None else (request >> 16 & 0x3FFF if request & WRITE else 0)
+    argument = struct.pack("=Q", address) if takes == ioctls.VALUE else call.read(address, takes) if takes else b""
+    if request == ioctls.BLKPG:
+        data = BLKPG_ARGUMENT.unpack(argument)[3]
+        argument += call.read(data, BLKPG_PARTITION.size)
+    if request in (ioctls.BLKRRPART, ioctls.BLKPG):
+        supervisor.demand(SYS_ADMIN)
+        supervisor.files.sweep_devices(file.nodes)
+    handle, nodes = file.device_handle, file.nodes
+    result = (
+        supervisor.workers.outside(lambda: handle.ioctl(request, argument)) if nodes.blocking else handle.ioctl(request, argument)
+    )
+    if result:
+        call.write(address, result)
+    supervisor.refresh_devices()
     return 0

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from vfs.api import (
+    Device,
     FileStorage,
     Filesystem,
     HostDirectory,
@@ -27,11 +29,13 @@ from vfs.api import (
 )
 from vfs.api.closing import Closing
 from vfs.api.module import Source
+from vfs.api.options import open_paths
 from vfs.api.stack import fit, host_source
 from vfs.view.afar import comes_from_afar
 from vfs.view.calls.table import CallTable
 from vfs.view.credentials import SYS_ADMIN
 from vfs.view.dentry import DIRECTORY, Dentry, Place
+from vfs.view.devices import DeviceNodes, DeviceOptions, find, numbers_for
 from vfs.view.kernel.abi import (
     AT_FDCWD,
     MNT_DETACH,
@@ -53,7 +57,7 @@ from vfs.view.kernel.abi import (
 )
 from vfs.view.kernel.notify import CONTINUE, Call
 from vfs.view.messages import tell
-from vfs.view.mounts import Mount, Superblock, ViewOptions
+from vfs.view.mounts import Mount, MountTable, Superblock, ViewOptions
 from vfs.view.roots import filesystem_of
 from vfs.view.slow import SlowFilesystem
 
@@ -99,6 +103,27 @@ def set_flags(options: ViewOptions, flags: int) -> None:
     options.noatime = options.noatime or bool(flags & MS_NOATIME)
 
 
+class Point(NamedTuple):
+    """Where a device is mounted: *path*; *place*, what it covers; *above*, the directory; *added*: it covers nothing."""
+
+    path: bytes
+    place: Place
+    above: Place
+    added: bool
+
+
+def device_at(mounts: MountTable, place: Place) -> tuple[Mount, int] | None:
+    """The virtual device, and its sub-device, that a node reaches. `None`: it is no node, or of a device of the host's."""
+    if not mounts.devices:
+        return None
+    if isinstance(place, Dentry):
+        if place.kind not in (stat.S_IFBLK, stat.S_IFCHR):
+            return None
+        return find(mounts, place.kind, place.stat().rdev)
+    found = os.stat(place)
+    return find(mounts, stat.S_IFMT(found.st_mode), found.st_rdev)
+
+
 def closed(opened: Closing) -> None:
     """Nobody wants it any more."""
     opened.close()
@@ -120,10 +145,16 @@ class Mounting:
         source_at, target_at, type_at, flags, options_at = call.args[:5]
         if flags & MS_MGC_MSK == MS_MGC_VAL:
             flags &= ~MS_MGC_MSK  # as mount(2) was called long ago
-        target = self.locate(call, call.string(1)) if target_at else fail(errno.EFAULT)
-        path = target.path if isinstance(target, Dentry) else target
+        name = call.string(1) if target_at else fail(errno.EFAULT)
         source = call.string(0) if source_at else b"none"
         kind = call.string(2).decode(errors="surrogateescape") if type_at else ""
+        if self.is_device(kind) and not flags & (MS_REMOUNT | MS_BIND | PROPAGATION | MS_MOVE):
+            where = self.point(call, name)
+            return self.attempt(
+                call, source, where.path, partial(self.attach_device, call, source, where, kind, flags, call.args[4])
+            )
+        target = self.locate(call, name)
+        path = target.path if isinstance(target, Dentry) else target
         text = read_options(call, options_at).decode(errors="surrogateescape") if options_at else ""
         action: Callable[[], None]
         if flags & MS_REMOUNT:
@@ -148,6 +179,9 @@ class Mounting:
                 return CONTINUE
             place = HOSTS.get(kind) or fail(errno.ENODEV)
             action = partial(self.bind, place, target, path, flags, kind, source)
+        return self.attempt(call, source, path, action)
+
+    def attempt(self, call: Call, source: bytes, path: bytes, action: Callable[[], None]) -> int:
         self.supervisor.workers.aside()
         try:
             action()
@@ -175,17 +209,130 @@ class Mounting:
             mounted = workers.outside(lambda: module.mount(opened, options), closed)
             filesystem = undo.enter_context(mounted)
             if not isinstance(filesystem, Filesystem):
-                raise unsupported("devices cannot be mounted yet")
+                raise unsupported(f"{type} makes a device, and is not registered as such")
             if filesystem.blocking or (below and below.filesystem.blocking) or waits(opened):
                 filesystem = SlowFilesystem(filesystem, workers)
             filesystem.noatime = common.noatime
             superblock = Superblock(filesystem, below)
             mount = self.show(superblock, filesystem.root, kind, source, target, path, common)
             undo.pop_all()
-        supervisor.superblocks.append(superblock)
-        if below is not None:
-            below.dependents += 1
+        self.enter(superblock, mount)
+
+    def enter(self, superblock: Superblock, mount: Mount) -> None:
+        """A superblock is new, and a mount shows it."""
+        self.supervisor.superblocks.append(superblock)
+        if superblock.below is not None:
+            superblock.below.dependents += 1
         self.add(mount)
+
+    # ---------------------------------------------------------------- devices
+
+    def is_device(self, kind: str) -> bool:
+        found = registry.modules().get(registry.canonical(self.supervisor.view.services.type_of(kind)))
+        return found is not None and found.kind == "device"
+
+    def point(self, call: Call, name: bytes) -> Point:
+        """Where a device is to be mounted: something, or a name in a directory that has none such. ENOENT, EISDIR."""
+        names = self.supervisor.view.names
+        try:
+            place = self.locate(call, name)
+        except FileNotFoundError:
+            parent = names.parent(call, AT_FDCWD, name)
+            if parent is None or parent.slashes or not is_directory(parent.place):
+                raise
+            return Point(parent.path, parent.path, parent.place, True)
+        if is_directory(place):
+            fail(errno.EISDIR, "a device is mounted on a file, or where nothing is")
+        return Point(place.path if isinstance(place, Dentry) else place, place, names.above(place), False)
+
+    def attach_device(self, call: Call, source: bytes, where: Point, kind: str, flags: int, options_at: int) -> None:
+        """Mount a device: its node, and those of its partitions."""
+        supervisor, workers = self.supervisor, self.supervisor.workers
+        text = read_options(call, options_at).decode(errors="surrogateescape") if options_at else ""
+        type, before = supervisor.view.services.use(kind)
+        module = registry.find(type)
+        options, common, shown = parse_all(",".join(filter(None, (before, text))), module.options, ViewOptions, DeviceOptions)
+        options.ro = options.ro or bool(flags & MS_RDONLY)
+        set_flags(common, flags)
+        with ExitStack() as undo:
+            open_paths(options, lambda name: undo.enter_context(self.open_image(call, os.fsencode(name))))
+            opened: Source = None
+            below: Superblock | None = None
+            if not module.sourceless:
+                opened, below = self.open_device_source(call, source, not options.ro, undo)
+            mounted = workers.outside(lambda: module.mount(opened, options), closed)
+            device = undo.enter_context(mounted)
+            if not isinstance(device, Device):
+                raise unsupported(f"{type} makes no device, and is registered as such")
+            if shown.char and shown.block:
+                fail(errno.EINVAL, "char or block, not both")
+            character = shown.char or (device.character and not shown.block)
+            node_kind = stat.S_IFCHR if character else stat.S_IFBLK
+            self.take_numbers(where, node_kind, shown)
+            uid, gid, _ = supervisor.tasks.creator(call.tid)
+            shown.uid = uid if shown.uid is None else shown.uid
+            shown.gid = gid if shown.gid is None else shown.gid
+            count = shown.nsubdev or device.sub_devices
+            others = (m.filesystem for m in supervisor.view.mounts.devices if isinstance(m.filesystem, DeviceNodes))
+            major, minor = numbers_for(others, node_kind, count, shown)
+            nodes = DeviceNodes(device, node_kind, major, minor, count, shown)
+            nodes.blocking = nodes.blocking or bool(below and below.filesystem.blocking) or waits(opened)
+            superblock = Superblock(nodes, below)
+            mount = Mount(
+                superblock,
+                nodes.root,
+                kind,
+                source,
+                where.path,
+                where.place,
+                where.above,
+                common,
+                device.read_only,
+                added=where.added,
+            )
+            undo.pop_all()
+        self.enter(superblock, mount)
+        supervisor.refresh_devices()
+        supervisor.device_watch.begin()
+
+    def take_numbers(self, where: Point, kind: int, options: DeviceOptions) -> None:
+        """Over an existing node of its type a device takes the node's numbers, where the options say none."""
+        if where.added or options.major is not None:
+            return
+        if isinstance(where.place, Dentry):
+            mode, rdev = where.place.stat().mode, where.place.stat().rdev
+        else:
+            found = os.stat(where.place)
+            mode, rdev = found.st_mode, found.st_rdev
+        if stat.S_IFMT(mode) == kind:
+            options.major = os.major(rdev)
+            options.minor = os.minor(rdev) if options.minor is None else options.minor
+
+    def open_device_source(
+        self, call: Call, source: bytes, writable: bool, undo: ExitStack
+    ) -> tuple[Storage | Node | HostDirectory, Superblock | None]:
+        """A device's source is opened for writing, if it can be."""
+        try:
+            opened, below = self.open_source(call, source, writable)
+        except OSError as error:
+            if not writable or error.errno not in (errno.EACCES, errno.EROFS, errno.EPERM):
+                raise
+            opened, below = self.open_source(call, source, False)
+        if isinstance(opened, Storage | HostDirectory):
+            undo.enter_context(opened)
+        assert opened is not None
+        return opened, below
+
+    def open_image(self, call: Call, name: bytes) -> Storage:
+        """One more source, for reading, that an option names."""
+        opened, _ = self.open_source(call, name, False)
+        return opened if isinstance(opened, Storage) else fail(errno.EISDIR, f"{os.fsdecode(name)}: is a directory")
+
+    def device_at(self, place: Place) -> tuple[Mount, int] | None:
+        """The virtual device that a node reaches."""
+        return device_at(self.supervisor.view.mounts, place)
+
+    # ---------------------------------------------------------------- what all have in common
 
     def show(
         self, superblock: Superblock, node: Node, kind: str, source: bytes, target: Place, path: bytes, options: ViewOptions
@@ -208,12 +355,24 @@ class Mounting:
         if source == b"none":
             fail(errno.EINVAL, "what is to be mounted?")
         place = self.locate(call, source)
+        found = self.device_at(place)
+        if found is not None:
+            mount, part = found
+            nodes = mount.filesystem
+            assert isinstance(nodes, DeviceNodes)
+            self.supervisor.files.sweep_devices(nodes)
+            storage = nodes.device.hold(part)
+            if writable and storage.read_only:
+                storage.close()
+                fail(errno.EROFS, "the device is read-only")
+            return storage, mount.superblock
         if not isinstance(place, Dentry):
             return self.supervisor.workers.outside(lambda: host_source(place, writable), closed), None
         if place.kind == DIRECTORY:
             return place.node, place.mount.superblock
         self.supervisor.files.demand_stored(place)
-        return NodeStorage(place.node, os.fsdecode(place.path), writable), place.mount.superblock
+        directory = place.parent.node if place.parent is not None else None
+        return NodeStorage(place.node, os.fsdecode(place.path), writable, directory), place.mount.superblock
 
     def bind(self, place: Place, target: Place, path: bytes, flags: int, kind: str = "", source: bytes = b"") -> None:
         """mount --bind: show a file or directory at a second place; *kind* and *source*: as the mount tables shall have it."""
@@ -268,6 +427,8 @@ class Mounting:
             fail(errno.ELOOP)
         if is_directory(target) != (mount.root.kind == DIRECTORY):
             fail(errno.ENOTDIR)
+        if mount.main is not None or isinstance(mount.filesystem, DeviceNodes):
+            fail(errno.EINVAL, "devices stay where they are: unmount it, and mount it there")
         view.mounts.remove(mount)
         mount.covered, mount.above, mount.target = target, view.names.above(target), path
         mount.root.name = path.rpartition(b"/")[2]
@@ -293,8 +454,10 @@ class Mounting:
         if not isinstance(place, Dentry):
             return CONTINUE
         mount = mount_at(place)
-        if mount is None or mount not in supervisor.view.mounts.present:
+        if mount is None or mount not in supervisor.view.mounts.present or mount.main is not None:
             fail(errno.EINVAL)
+        if isinstance(mount.filesystem, DeviceNodes):
+            supervisor.files.sweep_devices(mount.filesystem)
         if mount.options.permanent:
             self.tell(call, mount.target, "permanent: it stays as long as the view")
             fail(errno.EBUSY)

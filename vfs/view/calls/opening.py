@@ -8,10 +8,13 @@ import stat
 from typing import TYPE_CHECKING
 
 from vfs.api import fail, opened_wide
+from vfs.view import roots
 from vfs.view.calls.changes import left_by_umask
+from vfs.view.calls.mount import device_at
 from vfs.view.calls.names import demand_writable, redirect, redirect_unwatched, show
 from vfs.view.calls.table import CallTable
-from vfs.view.dentry import DIRECTORY, LINK, REGULAR, Dentry
+from vfs.view.dentry import DIRECTORY, LINK, REGULAR, Dentry, Place
+from vfs.view.devices import DeviceNodes, part_target
 from vfs.view.kernel import structs
 from vfs.view.kernel.abi import AT_FDCWD, RESOLVE_BENEATH, RESOLVE_IN_ROOT
 from vfs.view.kernel.notify import CONTINUE, Call
@@ -78,7 +81,7 @@ class Opening:
             else:
                 place = supervisor.view.names.search(call, directory, name, follow)
         except Elsewhere as elsewhere:
-            answer = open_file(supervisor, call, elsewhere.path, flags)
+            answer = self.open_host(call, elsewhere.path, flags)
             if answer != CONTINUE:
                 return answer
             send = redirect if opens_at_once(elsewhere.path) else redirect_unwatched
@@ -89,17 +92,79 @@ class Opening:
             missing = self.missing(call, directory, name, follow, resolve)
             show(supervisor, call, missing.directory, missing.name)
             return self.create(call, missing.directory, missing.name, flags, mode)
+        if place is None and supervisor.view.mounts.devices and not flags & os.O_PATH:
+            place = self.far_node(call, directory, name, follow)
         if not isinstance(place, Dentry):
-            return open_file(supervisor, call, place, flags) if place else CONTINUE
+            return self.open_host(call, place, flags) if place else CONTINUE
         show(supervisor, call, place)
         if temporary:
             return self.temporary(call, place, flags, mode)
         self.check(place, flags)
         supervisor.permissions.demand_open(place, flags)
+        if not flags & os.O_PATH:
+            device = self.device(place)
+            if device is not None:
+                return supervisor.files.open_device(call, device, flags)
         special = self.special(place) if not flags & os.O_PATH else None
         if special is not None:
             return redirect_unwatched(supervisor, call, path, dirfd, special)
         return supervisor.files.open(call, place, flags)
+
+    def open_host(self, call: Call, place: bytes, flags: int) -> int:
+        """Open a path of the host where the view has something else to show: a text of /proc, a device, a directory with names
+        that the host's does not have. Else the kernel opens it."""
+        supervisor = self.supervisor
+        mounts = supervisor.view.mounts
+        if mounts.devices and not flags & os.O_PATH:
+            if place in mounts.added:
+                for mount in mounts.devices:
+                    assert isinstance(mount.filesystem, DeviceNodes)
+                    supervisor.files.sweep_devices(mount.filesystem)
+                supervisor.refresh_devices()
+                if flags & (os.O_ACCMODE | os.O_CREAT):
+                    return CONTINUE  # EISDIR, says the kernel
+                directory = roots.hidden(supervisor, place).root
+                directory.node.entries()  # EACCES belongs to the open
+                return supervisor.files.open(call, directory, flags)
+            device = self.device(place)
+            if device is not None:
+                if supervisor.context.credentials is None and not os.access(place, access_of(flags)):
+                    fail(errno.EACCES)
+                return supervisor.files.open_device(call, device, flags)
+        return open_file(supervisor, call, place, flags)
+
+    def device(self, place: Place) -> Dentry | None:
+        """The node of the virtual device that a node of whatever file system reaches. EACCES: by a mount with nodev; ENXIO: the
+        device has no such part."""
+        mounts = self.supervisor.view.mounts
+        try:
+            found = device_at(mounts, place)
+        except OSError:
+            return None
+        if found is None:
+            return None
+        mount, part = found
+        if isinstance(place, Dentry) and place.mount is not mount and place.mount.options.nodev:
+            fail(errno.EACCES)
+        if isinstance(place, Dentry) and place.mount.superblock is mount.superblock:
+            return place
+        nodes = mount.filesystem
+        assert isinstance(nodes, DeviceNodes)
+        if not nodes.has(part):
+            fail(errno.ENXIO)
+        return Dentry(mount, mount.root if part else None, part_target(mount, part).rpartition(b"/")[2], nodes.node(part + 1))
+
+    def far_node(self, call: Call, dirfd: int, name: bytes, follow: bool) -> bytes | None:
+        """The host's path of a name that is far from all mounts, if it leads to a node whose numbers a virtual device has."""
+        base = self.supervisor.tasks.place(call.tid, dirfd) if name[:1] != b"/" else b"/"
+        if not isinstance(base, bytes):
+            return None
+        path = os.path.join(base, name)
+        try:
+            mode = os.stat(path, follow_symlinks=follow).st_mode
+        except OSError:
+            return None
+        return path if stat.S_ISBLK(mode) or stat.S_ISCHR(mode) else None
 
     def missing(self, call: Call, dirfd: int, name: bytes, follow: bool, resolve: int) -> Missing:
         """Where a name leads that was not found and O_CREAT would make. ENOENT: more than its last component is missing."""
@@ -180,6 +245,11 @@ class Opening:
                 fail(errno.EACCES)
             return host_device(dentry.kind, dentry.stat().rdev)
         return None
+
+
+def access_of(flags: int) -> int:
+    """The access mode of open(2) as access(2) wants it."""
+    return {os.O_RDONLY: os.R_OK, os.O_WRONLY: os.W_OK}.get(flags & os.O_ACCMODE, os.R_OK | os.W_OK)
 
 
 def key_of(dentry: Dentry) -> bytes:

@@ -10,12 +10,14 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+from functools import partial
 from typing import TYPE_CHECKING
 
 from vfs.api import fail
 from vfs.view.calls.table import CallTable, Handler
 from vfs.view.dentry import REGULAR
-from vfs.view.files import READY
+from vfs.view.devicefile import DeviceFile
+from vfs.view.files import CHUNK, READY
 from vfs.view.kernel import structs
 from vfs.view.kernel.abi import IOV_MAX
 from vfs.view.kernel.notify import CONTINUE, Call
@@ -57,6 +59,8 @@ class Writing:
     def write(self, offset: int | None) -> Handler:
         def handler(call: Call) -> int:
             placeholder = self.placeholder(call)
+            if isinstance(placeholder, DeviceFile):
+                return self.to_device(call, placeholder, [(call.args[1], call.args[2])], offset)
             if placeholder is not None and placeholder.written:
                 self.demand_room(call, placeholder, call.args[2], offset)
             return CONTINUE
@@ -67,12 +71,62 @@ class Writing:
         def handler(call: Call) -> int:
             placeholder = self.placeholder(call)
             count = signed(call.args[2])
+            if isinstance(placeholder, DeviceFile):
+                if not 0 <= count <= IOV_MAX:
+                    fail(errno.EINVAL)
+                pieces = structs.unpack_iovecs(call.read(call.args[1], 16 * count)) if count else []
+                at = None if offset is not None and call.name == "pwritev2" and signed64(call.args[3]) == -1 else offset
+                return self.to_device(call, placeholder, pieces, at)
             if placeholder is not None and placeholder.written and 0 < count <= IOV_MAX:
                 pieces = structs.unpack_iovecs(call.read(call.args[1], 16 * count))
                 self.demand_room(call, placeholder, sum(length for _, length in pieces), offset)
             return CONTINUE
 
         return handler
+
+    def to_device(self, call: Call, file: DeviceFile, pieces: list[tuple[int, int]], offset: int | None) -> int:
+        """Write from the task's memory to a device: *pieces* are (address, length). EBADF, ENOSPC, EROFS, EIO."""
+        if not file.writable:
+            fail(errno.EBADF)
+        if any(length >> 63 for _, length in pieces):
+            fail(errno.EINVAL)
+        start = signed64(call.args[offset]) if offset is not None else 0
+        if start < 0:
+            fail(errno.EINVAL)
+        file.nodes.dirty = True
+        descriptor = call.get_fd(call.args[0]) if offset is None else -1
+        outside = self.supervisor.workers.outside if file.nodes.blocking else None
+        try:
+            if descriptor >= 0:
+                start = os.lseek(descriptor, 0, os.SEEK_CUR)
+            total = 0
+            for address, length in pieces:
+                done = 0
+                while done < length:
+                    try:
+                        content = call.read(address + done, min(CHUNK, length - done))
+                        at = start + total
+                        written = (
+                            outside(partial(file.device_handle.write, at, content))
+                            if outside
+                            else file.device_handle.write(at, content)
+                        )
+                    except OSError:
+                        if total:
+                            break
+                        raise
+                    done += written
+                    total += written
+                    if written < len(content):
+                        break
+                if done < length:
+                    break
+            if descriptor >= 0:
+                os.lseek(descriptor, start + total, os.SEEK_SET)
+            return total
+        finally:
+            if descriptor >= 0:
+                os.close(descriptor)
 
     def demand_room(self, call: Call, placeholder: Placeholder, length: int, offset: int | None) -> None:
         """ENOSPC: *length* bytes more do not fit. *offset* is the number of the argument that tells where, `None`: at the file
@@ -114,6 +168,11 @@ class Writing:
     def fallocate(self, call: Call) -> int:
         placeholder = self.placeholder(call)
         mode, offset, length = call.args[1] & 0xFFFFFFFF, signed64(call.args[2]), signed64(call.args[3])
+        if isinstance(placeholder, DeviceFile):
+            if offset < 0 or length <= 0:
+                fail(errno.EINVAL)
+            placeholder.device_handle.allocate(mode, offset, length)
+            return 0
         possible = offset >= 0 and 0 < length <= LARGEST - offset  # else the kernel says what is wrong
         if placeholder is not None and placeholder.written and not mode & ~FALLOC_KEEP_SIZE and possible:
             self.demand_growth(placeholder, max(0, offset + length - os.fstat(placeholder.holder).st_blocks * 512))
@@ -125,6 +184,9 @@ class Writing:
         placeholder = self.placeholder(call)
         if placeholder is None:
             return CONTINUE
+        if isinstance(placeholder, DeviceFile):
+            placeholder.device_handle.fsync()
+            return 0
         self.supervisor.files.store(placeholder)
         if placeholder.dentry.kind == REGULAR and not placeholder.dentry.mount.read_only:
             placeholder.content().fsync()

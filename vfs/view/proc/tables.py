@@ -64,7 +64,7 @@ def below(top: Dentry, kind: bytes, text: bytes) -> bytes:
 def table_text(mounts: MountTable, kind: bytes, text: bytes, top: Dentry | None = None) -> bytes:
     """The whole table: *text* is the host's, *kind* `mounts`, `mountinfo` or `mountstats`; *top* is the root of the process that
     it is of."""
-    shown = mounts.mounts
+    shown = [mount for mount in mounts.mounts if mount.main is None]
     if top is not None:
         text = below(top, kind, text)
         shown = [mount for mount in shown if is_within(mount.target, top)]
