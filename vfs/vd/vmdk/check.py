@@ -20,7 +20,7 @@ from vfs.vd.vmdk.stream import StreamExtent
 from vfs.vd.vmdk.tables import decode, read_directory
 
 MOST = 1000
-"""Findings that are listed."""
+"""Findings, after which checking ends."""
 BUCKET = 22
 """Grains are sorted in portions of this many bits of their position in sectors: 2 GiB of the file."""
 
@@ -32,19 +32,16 @@ def check(source: Storage, opening: Opening) -> list[Finding]:
     """What is wrong with the disk in *source*, its parent left aside. As `open_image` where it cannot even be opened."""
     layout = open_layout(source, False)
     found: list[Finding] = []
-    rest = 0
     try:
-        for extent in layout.extents:
-            for finding in _check_extent(extent):
-                if len(found) < MOST:
-                    found.append(finding)
-                else:
-                    rest += 1
+        for finding in chain.from_iterable(_check_extent(extent) for extent in layout.extents):
+            if len(found) >= MOST:
+                # Whatever this file is, to go on may take for ever.
+                found.append(Finding(ERROR, f"{source.name}: more is wrong; it was not looked at"))
+                break
+            found.append(finding)
     finally:
         for file in layout.files:
             file.close()
-    if rest:
-        found.append(Finding(ERROR, f"{source.name}: {rest} more findings"))
     return found
 
 
@@ -82,24 +79,22 @@ class _Checker:
     def _sparse(self, extent: SparseExtent) -> Iterator[Finding]:
         tables, size = extent.tables, 4 * extent.entries
         yield from self._heads(extent)
-        directories: list[array[int] | None] = []
-        for position, what in zip(tables.positions, ("grain directory", "redundant grain directory")):
+        directories: list[tuple[str, array[int]]] = []
+        for position, prefix in zip(tables.positions, ("", "redundant ")):
             try:
-                directories.append(read_directory(self.file, position, tables.count, "I", what))
+                directory = read_directory(self.file, position, tables.count, "I", f"{prefix}grain directory")
             except OSError as error:
-                directories.append(None)
                 yield Finding(ERROR, error.strerror or str(error))
                 continue
-            self._piece(position, 4 * tables.count, what)
+            directories.append((prefix, directory))
+            self._piece(position, 4 * tables.count, f"{prefix}grain directory")
         seen: set[int] = set()
-        for number in range(tables.count):
+        for number, sectors in enumerate(zip(*(directory for _, directory in directories))):
+            if not any(sectors):
+                continue
             copies = []
-            for copy, directory in enumerate(directories):
-                sector = directory[number] if directory is not None else 0
-                what = f"{'redundant ' * copy}grain table {number}"
-                if not sector:
-                    continue
-                content = tables.read(sector)
+            for (prefix, _), sector in zip(directories, sectors):
+                content, what = tables.read(sector), f"{prefix}grain table {number}"
                 if content is None:
                     yield self._error(f"{what} at sector {sector} is outside the file of {self.sectors} sectors")
                 elif sector in seen:
