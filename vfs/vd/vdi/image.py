@@ -136,6 +136,7 @@ class VdiImage(BlockImage):
             self._move_down(gaps, self.header.data_offset + count * self.stride)
             self.file.flush()
             self.pages.write()
+            self.file.flush()
             self._space = Space(self.name, [(0, self.header.data_offset + count * self.stride)], self.stride)
         self._write_count()
         self.file.flush()
