@@ -54,6 +54,7 @@ class DiskImage(Storage):
     * *format*: its name; *file*: the image's file; *files*: all the files that hold it (*file* first), closed with it;
     * *parent*: what `HOLE` reads as, closed with it; shorter or longer than the disk as it may be;
     * *parent_name*: what the image calls its parent, for a person;
+    * *reading*: how many reads are under way, which do not hold the lock: what they may have looked up must not get another use;
     * *identifier*: what children of the format remember of this image (UUID, CID), or `None`.
     """
 
@@ -70,6 +71,7 @@ class DiskImage(Storage):
         self.parent_name = ""
         self.identifier: object = None
         self.lock = threading.RLock()
+        self.reading = 0
         self._closed = False
 
     # ---------------------------------------------------------------- of the format
@@ -114,8 +116,13 @@ class DiskImage(Storage):
             return 0
         with self.lock:
             found = list(self.runs(offset, size))
-        for run in found:
-            self._fill(run, buffer[run.offset - offset : run.offset - offset + run.length])
+            self.reading += 1
+        try:
+            for run in found:
+                self._fill(run, buffer[run.offset - offset : run.offset - offset + run.length])
+        finally:
+            with self.lock:
+                self.reading -= 1
         return size
 
     def read(self, offset: int, size: int) -> bytes:
