@@ -73,6 +73,8 @@ class Contexts:
         self.plain: list[Handler] = []
         self.only = True
         """There is only the outermost context: tasks need not be asked."""
+        self.changed: Callable[[], None] = lambda: None
+        """Told when that has changed."""
         self.pids: Callable[[], Iterable[int]] = lambda: ()
         """All processes of the tree."""
 
@@ -130,6 +132,7 @@ class Contexts:
 
     def ask(self) -> None:
         self.only = False
+        self.changed()
         for number, handler in enumerate(self.plain):
             if handler is not let_through:
                 self.handlers[number] = self.wrap(handler)
@@ -174,6 +177,7 @@ class Contexts:
             self.handlers[:] = self.plain
             self.close()
             self.enter(self.outermost)  # who is answered next says nothing of it
+            self.changed()
         return {context.view for context in self.by_number.values()}
 
     def numbers_used(self) -> set[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from time import monotonic
 
 from vfs.view.afar import Afar
@@ -28,13 +29,19 @@ class HostNames:
         self.directories: dict[bytes, tuple[float, frozenset[bytes]]] = {}
         self.finals: dict[bytes, float] = {}
         self.afar = Afar()
+        self.learned: Callable[[bytes, list[bytes]], None] = lambda directory, excepted: None
+        """Told of each directory, and of the names in it that are mount points."""
+        self.forgotten: Callable[[], None] = lambda: None
+        """Told when nothing of that holds any more."""
 
     def learn_directory(self, directory: bytes, canonical: bytes) -> None:
         if len(self.directories) >= self.LIMIT:
             self.directories.clear()
         within = canonical.rstrip(b"/") + b"/"
-        points = (point[len(within) :] for point in self.mounts.points if point.startswith(within))
+        below = [point[len(within) :] for point in self.mounts.points if point.startswith(within)]
+        points = [name for name in below if b"/" not in name]
         self.directories[directory] = monotonic() + LIFETIME, NO_ENTRIES.union(points)
+        self.learned(directory, points)
 
     def learn_final(self, path: bytes) -> None:
         if len(self.finals) >= self.LIMIT:
@@ -45,6 +52,7 @@ class HostNames:
         self.directories.clear()
         self.finals.clear()
         self.afar.forget()
+        self.forgotten()
 
     def far(self, path: bytes, follow: bool) -> bool:
         """Whether this absolute name certainly stays on the host. `False` means: walk it."""

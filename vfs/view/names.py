@@ -342,8 +342,11 @@ class Names:
                         return Located(child + b"".join(b"/" + name for name in reversed(todo)), crossed, proc)
                     try:
                         target = self.host_link(tid, child)
-                    except OSError:  # nothing there: the kernel will say so of the same name
-                        return Located(child + b"".join(b"/" + name for name in reversed(todo)), crossed, proc)
+                    except OSError as error:  # nothing there: the kernel will say so of the same name
+                        rest = b"".join(b"/" + name for name in reversed(todo))
+                        if learn is not None and error.errno == errno.ENOENT and not crossed and not proc:
+                            self.host.learn_directory(learn, (child + rest).rpartition(b"/")[0])
+                        return Located(child + rest, crossed, proc)
                 if target is None:
                     here = child
             if target is not None:

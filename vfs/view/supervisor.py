@@ -39,6 +39,7 @@ from vfs.view.kernel.refusals import mounting_is_refused
 from vfs.view.messages import tell
 from vfs.view.mounts import Mount, MountTable, Superblock
 from vfs.view.permissions import Permissions
+from vfs.view.shortcut.shortcut import Shortcut
 from vfs.view.tasks import Tasks
 from vfs.view.view import View
 from vfs.view.workers import Workers
@@ -96,6 +97,7 @@ class Supervisor:
         self.device_watch = DeviceWatch(self)
         self.identity = identity.Identity(self)
         self.permissions = Permissions(self)
+        self.shortcut = Shortcut(self)
         self.table = CallTable()
         for subject in SUBJECTS:
             subject.install(self.table, self)
@@ -108,6 +110,7 @@ class Supervisor:
         if human:
             self.enforce(self.view)
             self.contexts.begin(self.view, root())
+        self.shortcut.begin()
 
     def enter(self, context: Context) -> None:
         """From here on a task of *context* is answered."""
@@ -279,5 +282,6 @@ class Supervisor:
             for superblock in reversed(self.superblocks.copy()):
                 self.shut(superblock)
             self.traced.close()
+            self.shortcut.close()
             self.contexts.close()
             self.files.close()

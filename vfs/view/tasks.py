@@ -44,6 +44,8 @@ class Tasks:
         """The root directory of a task, by chroot(2); `None`: its view's."""
         self.roots_differ = False
         """Whether a task of another mount namespace ever changed its root: then `has_other_root` must be asked."""
+        self.differ: Callable[[], None] = lambda: None
+        """Told when that has become so."""
         self.foreign: set[bytes] = set()
         """Mount namespaces in which a task has changed the root for all (pivot_root)."""
         self.cwds: dict[int, tuple[Place, float]] = {}
@@ -69,7 +71,11 @@ class Tasks:
             return
         if namespace != os.readlink(b"/proc/self/ns/mnt"):
             self.foreign.add(namespace)
-            self.roots_differ = True
+            self.set_roots_differ()
+
+    def set_roots_differ(self) -> None:
+        self.roots_differ = True
+        self.differ()
 
     def is_elsewhere(self, tid: int) -> bool:
         """Whether a task is in another mount namespace, whose paths are not ours."""

@@ -164,7 +164,7 @@ class Directories:
         supervisor = self.supervisor
         contexts, old = supervisor.contexts, supervisor.context
         if old.root is None and supervisor.tasks.is_elsewhere(call.tid):
-            supervisor.tasks.roots_differ = True
+            supervisor.tasks.set_roots_differ()
             return CONTINUE
         found = supervisor.view.names.locate(call, AT_FDCWD, call.string(0))
         if found is None:

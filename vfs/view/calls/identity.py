@@ -22,6 +22,7 @@ from vfs.view.calls.table import CallTable
 from vfs.view.contexts import BITS, QUERY
 from vfs.view.credentials import SAME, Credentials
 from vfs.view.dentry import Dentry
+from vfs.view.kernel.abi import SECCOMP_SET_MODE_FILTER, SECCOMP_SET_MODE_STRICT
 from vfs.view.kernel.filter import NOTIFY, Among, Rule, When
 from vfs.view.kernel.notify import CONTINUE, Call
 from vfs.view.kernel.structs import signed
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 BELIEVERS = (b"mount", b"umount")
 
 # linux/prctl.h
+SET_SECCOMP = 22
 GET_KEEPCAPS, SET_KEEPCAPS, CAPBSET_READ, CAPBSET_DROP, GET_SECUREBITS, SET_SECUREBITS, CAP_AMBIENT = 7, 8, 23, 24, 27, 28, 47
 AMBIENT_IS_SET, AMBIENT_RAISE, AMBIENT_LOWER, AMBIENT_CLEAR_ALL = 1, 2, 3, 4
 OPTIONS = (GET_KEEPCAPS, SET_KEEPCAPS, CAPBSET_READ, CAPBSET_DROP, GET_SECUREBITS, SET_SECUREBITS, CAP_AMBIENT, MAGIC)
@@ -67,7 +69,9 @@ def install(table: CallTable, supervisor: Supervisor) -> None:
     table.always(calls.virtual(calls.capset), "capset")
     table.always(calls.personality, "personality")
     table.handle(calls.prctl, "prctl")
-    table.filter.set_rule("prctl", Rule([When(Among(0, OPTIONS), NOTIFY)]))
+    table.handle(supervisor.shortcut.restrict, "seccomp")
+    table.filter.set_rule("seccomp", Rule([When(Among(0, (SECCOMP_SET_MODE_STRICT, SECCOMP_SET_MODE_FILTER)), NOTIFY)]))
+    table.filter.set_rule("prctl", Rule([When(Among(0, (*OPTIONS, SET_SECCOMP)), NOTIFY)]))
 
 
 def read_id(word: int) -> int:
@@ -230,6 +234,8 @@ class Identity:
         option = call.args[0] & 0xFFFFFFFF
         if option == MAGIC:
             return control.answer(self.supervisor, call)
+        if option == SET_SECCOMP:
+            return self.supervisor.shortcut.restrict(call)
         found = self.supervisor.context.credentials
         return CONTINUE if found is None else self.capability_option(call, option, found)
 

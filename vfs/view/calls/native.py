@@ -46,7 +46,7 @@ _REASONS = {
         delete_module""",
     "keys: names that are no paths": "add_key keyctl request_key",
     "security modules and filters: they add to the view's": """
-        seccomp landlock_restrict_self lsm_get_self_attr lsm_list_modules lsm_set_self_attr""",
+        landlock_restrict_self lsm_get_self_attr lsm_list_modules lsm_set_self_attr""",
     "another process's memory; the kernel asks who may": "process_vm_readv process_vm_writev",
     "namespaces: the view shows in all that keep the host's root": "unshare listns",
     "no AIO context can be made": "io_cancel io_destroy io_getevents io_pgetevents",

@@ -34,13 +34,20 @@ def install(table: CallTable, supervisor: Supervisor) -> None:
     calls = Opening(supervisor)
     table.always(lambda call: calls.open(call, None, 0, call.args[1], call.args[2]), "open")
     table.always(lambda call: calls.open(call, None, 0, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, call.args[1]), "creat")
-    table.always(lambda call: calls.open(call, 0, 1, call.args[2], call.args[3]), "openat")
+    table.always(calls.openat, "openat")
     table.always(calls.openat2, "openat2")
 
 
 class Opening:
     def __init__(self, supervisor: Supervisor) -> None:
         self.supervisor = supervisor
+
+    def openat(self, call: Call) -> int:
+        if call.instruction % PAGE in self.supervisor.shortcut.witnesses:
+            answer = self.supervisor.shortcut.library(call, call.string(1))
+            if answer is not None:
+                return answer
+        return self.open(call, 0, 1, call.args[2], call.args[3])
 
     def openat2(self, call: Call) -> int:
         if self.supervisor.view.mounts.idle:
@@ -57,7 +64,7 @@ class Opening:
     def open(self, call: Call, dirfd: int | None, path: int, flags: int, mode: int, resolve: int = 0) -> int:
         """All of them: *dirfd* and *path* are argument numbers, *flags*, *mode* and *resolve* as openat2(2) has them."""
         supervisor = self.supervisor
-        if supervisor.view.mounts.idle:
+        if supervisor.view.mounts.idle and not (supervisor.shortcut.libraries and call.string(path).startswith(b"/proc/")):
             return CONTINUE
         making = bool(flags & os.O_CREAT) and not flags & os.O_PATH
         temporary = bool(flags & O_TMPFILE) and not flags & os.O_PATH

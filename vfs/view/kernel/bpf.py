@@ -22,6 +22,7 @@ MAX_INSTRUCTIONS = 4096
 
 AT_NUMBER = 0
 AT_ARCH = 4
+AT_INSTRUCTION = 8
 
 
 def low_word(argument: int) -> int:

@@ -166,6 +166,8 @@ class Filter:
         self.machine = machine or current()
         self.rules: dict[int, Rule] = {}
         self.cookie = int.from_bytes(os.urandom(8), "little") | 1 << 63
+        self.gate = 0
+        """The instruction pointer of calls that pass in any case, 0 for none."""
 
     # ------------------------------------------------------------ rules
     def set_rule(self, name: str, rule: Rule) -> None:
@@ -302,6 +304,14 @@ class Filter:
 
     def _notify(self, code: Code) -> None:
         upper, passes, goes = Label(), Label(), Label()
+        if self.gate:
+            lower, other = Label(), Label()
+            code.load(bpf.AT_INSTRUCTION + 4)
+            code.branch(bpf.JUMP_EQUAL, self.gate >> 32, lower, other)
+            code.mark(lower)
+            code.load(bpf.AT_INSTRUCTION)
+            code.branch(bpf.JUMP_EQUAL, self.gate & 0xFFFFFFFF, passes, other)
+            code.mark(other)
         code.load(bpf.low_word(5))
         code.branch(bpf.JUMP_EQUAL, self.cookie & 0xFFFFFFFF, upper, goes)
         code.mark(upper)

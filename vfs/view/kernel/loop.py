@@ -106,7 +106,7 @@ def serve(
             if listener.abandoned():
                 return
             continue
-        call.id, call.tid, call.nr = head(text)
+        call.id, call.tid, call.nr, call.instruction = head(text)
         call.args = arguments(text, at)
         acquire()
         try:

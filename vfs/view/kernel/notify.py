@@ -27,7 +27,7 @@ CONTINUE: Final = 1 << 62  # the kernel executes the call
 DONE: Final = 1 << 61  # it is answered already, or will be, by someone who kept it
 
 # struct seccomp_notif: id pid flags; struct seccomp_data: nr arch instruction_pointer args[6]
-HEAD = struct.Struct("<QI4xi12x")
+HEAD = struct.Struct("<QI4xi4xQ")
 ARGUMENTS = struct.Struct("<6Q")
 NOTIFICATION_SIZE = HEAD.size + ARGUMENTS.size
 # The kernel insists on zeros.  ioctl takes a copy of a bytearray and returns the result as new bytes, so one zeroed
@@ -72,7 +72,7 @@ class Listener:
                 raise Gone from None
             return False
         call.listener = self
-        call.id, call.tid, call.nr = HEAD.unpack_from(text)
+        call.id, call.tid, call.nr, call.instruction = HEAD.unpack_from(text)
         call.args = ARGUMENTS.unpack_from(text, HEAD.size)
         return True
 
@@ -136,28 +136,24 @@ class Listener:
 
 
 class Call:
-    """One waiting call: `nr` and the six arguments as unsigned 64-bit words.
+    """One waiting call: `nr`, the six arguments as unsigned 64-bit words, and the `instruction` pointer behind it.
 
     The loop uses one object for all calls: who answers later, after the handler has returned DONE, takes a `copy`.
     """
 
-    __slots__ = ("args", "id", "listener", "nr", "tid")
+    __slots__ = ("args", "id", "instruction", "listener", "nr", "tid")
 
     listener: Listener
     id: int
     tid: int
     nr: int
     args: tuple[int, ...]
+    instruction: int
 
     def copy(self) -> "Call":
         other = Call()
-        other.listener, other.id, other.tid, other.nr, other.args = (
-            self.listener,
-            self.id,
-            self.tid,
-            self.nr,
-            self.args,
-        )
+        for name in self.__slots__:
+            setattr(other, name, getattr(self, name))
         return other
 
     @property
