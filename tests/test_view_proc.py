@@ -26,7 +26,7 @@ look() {
   for i in $(seq 100); do test -s /proc/$1/cmdline && break; sleep 0.02; done; sleep 0.1
   readlink /proc/$1/exe /proc/$1/cwd /proc/$1/root; tr '\0' ' ' < /proc/$1/cmdline; echo; cat /proc/$1/comm; tr '\0' '\n' < /proc/$1/environ | grep MARK
   grep -a "$PWD" /proc/$1/maps | while read -r range mode offset device inode name; do echo "$mode $offset $(stat -c %i "$name") $inode $name"; test $((0x${device#*:})) = $(stat -c %Ld "$name") && echo same device; done
-  grep -ac "$PWD" /proc/$1/smaps; for l in /proc/$1/map_files/*; do readlink "$l"; done | sort -u
+  grep -ac "$PWD" /proc/$1/smaps; for l in /proc/$1/map_files/*; do readlink "$l"; done | grep -v ^/SYSV | sort -u
   cmp /proc/$1/exe "$(readlink /proc/$1/exe)" && echo same program; stat -L -c '%i %s %A' /proc/$1/exe; stat -c %A /proc/$1/exe
   wc -c < /proc/$1/auxv; wc -l < /proc/$1/stat
 }

@@ -180,6 +180,7 @@ def test_the_watchdog_tells_of_who_waits(monkeypatch: pytest.MonkeyPatch) -> Non
 
     def call(number: int, kind: str, result: int | type[BaseException]) -> None:
         made = Call()
+        made.instruction = 0
         made.id, made.tid, made.nr = number, os.getpid(), current().calls[kind]
         made.listener, made.args = Listener.__new__(Listener), (0, ctypes.addressof(name), 0, 0, 0, 0)
 

@@ -19,7 +19,7 @@ extern const volatile struct shared shared;
 
 enum { SYS_open = 2, SYS_stat = 4, SYS_lstat = 6, SYS_rt_sigprocmask = 14, SYS_access = 21, SYS_getcwd = 79, SYS_readlink = 89,
        SYS_openat = 257, SYS_newfstatat = 262, SYS_readlinkat = 267, SYS_faccessat = 269, SYS_statx = 332, SYS_faccessat2 = 439 };
-enum { AT_FDCWD = -100, AT_SYMLINK_NOFOLLOW = 0x100, O_CREAT = 0100, O_EXCL = 0200, O_NOFOLLOW = 0400000 };
+enum { AT_FDCWD = -100, AT_SYMLINK_NOFOLLOW = 0x100, AT_EMPTY_PATH = 0x1000, O_CREAT = 0100, O_EXCL = 0200, O_NOFOLLOW = 0400000 };
 enum { EFAULT = 14 };
 
 asm(".section .first, \"ax\"\n"
@@ -112,24 +112,29 @@ __attribute__((used)) int decide(const struct registers *call)
     break;
   default: return 0;
   }
-  if (shared.mode == OFF || (u64)name < 65536 || (u64)name >> 47 || !readable(name))
-    return 0;
-  if (shared.mode == ALL)  /* in /proc, maps tell of the C library as it is called */
-    return !(name[0] == '/' && name[1] == 'p' && name[2] == 'r' && name[3] == 'o' && name[4] == 'c');
   switch (call->rax) {
   case SYS_openat: flags = call->rdx; /* fall through */
   case SYS_open: follow = !(flags & O_NOFOLLOW || (flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL)); break;
-  case SYS_newfstatat: case SYS_faccessat2: follow = !(call->r10 & AT_SYMLINK_NOFOLLOW); break;
-  case SYS_statx: follow = !(call->rdx & AT_SYMLINK_NOFOLLOW); break;
+  case SYS_newfstatat: case SYS_faccessat2: flags = call->r10; break;
+  case SYS_statx: flags = call->rdx; break;
   case SYS_readlinkat: follow = 0; break;
   }
-
+  if (call->rax >= SYS_newfstatat) {
+    if (flags & AT_EMPTY_PATH)  /* fstat, which the filter knows to be harmless */
+      return 0;
+    follow = follow && !(flags & AT_SYMLINK_NOFOLLOW);
+  }
+  if (shared.mode == OFF || (u64)name < 65536 || (u64)name >> 47 || !readable(name))
+    return 0;
   for (end = 0; name[end]; end++) {
     if (name[end] == '/')
       slash = end;
     if (end == LONGEST_NAME || (((u64)name + end + 1) % 4096 == 0 && !readable(name + end + 1)))
       return 0;
   }
+  if (shared.mode == ALL)  /* in /proc, maps tell of the C library as it is called */
+    return !(name[0] == '/' && name[1] == 'p' && name[2] == 'r' && name[3] == 'o' && name[4] == 'c');
+
   /* A name that ends with a slash, or with a dot, is the directory's own.  */
   int itself = slash + 1 == end || (slash + 2 == end && name[slash + 1] == '.');
   if (!end || (slash + 3 == end && name[slash + 1] == '.' && name[slash + 2] == '.'))
