@@ -59,7 +59,7 @@ def test_a_chain_read_by_libvhdi(tmp_path: Path) -> None:
         path = tmp_path / name
         if number:
             with campaign.FileStorage(str(tmp_path / names[number - 1])) as parent:
-                campaign.created(path, "vhd", None, parent=parent)
+                campaign.created(path, "vhd", None, backing_file=parent)
         else:
             campaign.created(path, "vhd", 9 * MIB)
             with campaign.opened_file(path, True) as device:

@@ -62,7 +62,7 @@ def test_a_chain_read_by_libvhdi(tmp_path: Path, block_size: int) -> None:
         path = tmp_path / name
         if number:
             with campaign.FileStorage(str(tmp_path / names[number - 1])) as parent:
-                campaign.created(path, "vhdx", None, parent=parent, block_size=block_size)
+                campaign.created(path, "vhdx", None, backing_file=parent, block_size=block_size)
         else:
             campaign.created(path, "vhdx", 9 * MIB)
             with campaign.opened_file(path, True) as device:

@@ -19,12 +19,13 @@ def image(format: str, size: int | None, content: bytes = b"", directory: Direct
 
 def add(directory: Directory, name: bytes, format: str, size: int | None, content: bytes = b"", **options: Any) -> None:
     """An image more. The option *parent* is a name in the directory."""
-    if "parent" in options:
-        options["parent"] = MemoryFile(directory, options["parent"])
+    parent = options.pop("parent", None)
+    if parent is not None:
+        options["backing_file"] = MemoryFile(directory, parent)
     directory[name] = bytearray()
     campaign.MODULE.create(MemoryFile(directory, name, True), format, size, campaign.MODULE.create_options(format)(**options))
     if content:
-        with opened(directory, name, True, parent=options.get("parent")) as device:
+        with opened(directory, name, True, parent=options.get("backing_file")) as device:
             device.storage(0).write(0, content)
 
 

@@ -28,7 +28,7 @@ class CreateOptions:
 
     subformat: str | None = option(subformat, "dynamic (it grows) or fixed")
     block_size: int | None = option(size_option, "bytes of a block; other programs read 1M only")
-    parent: Storage | None = option(source_path, "the VDI image that the new one continues")  # noqa: RUF009
+    backing_file: Storage | None = option(source_path, "the VDI image that the new one continues")  # noqa: RUF009
 
 
 def create(storage: Storage, size: int | None, options: CreateOptions) -> None:
@@ -38,11 +38,11 @@ def create(storage: Storage, size: int | None, options: CreateOptions) -> None:
         fail(errno.EINVAL, f"block_size={block_size}: a power of two from 4K to {BLOCK_MAX >> 20}M is wanted")
     kind = layout.FIXED if options.subformat == "fixed" else layout.DYNAMIC
     linked = linked_modified = layout.NO_UUID
-    if options.parent is not None:
+    if options.backing_file is not None:
         if kind == layout.FIXED:
             fail(errno.EINVAL, "an image with a parent cannot be fixed")
         kind = layout.DIFFERENCING
-        linked, linked_modified, parent_size = _link(options.parent)
+        linked, linked_modified, parent_size = _link(options.backing_file)
         size = parent_size if size is None else size
     if size is None:
         fail(errno.EINVAL, "the size of the new image is missing")

@@ -29,7 +29,7 @@ class CreateOptions:
 
     subformat: str | None = option(subformat, "dynamic (it grows) or fixed")
     block_size: int | None = option(size_option, "bytes of a block; some programs read 2M only")
-    parent: Storage | None = option(source_path, "the VHD image that the new one continues")  # noqa: RUF009
+    backing_file: Storage | None = option(source_path, "the VHD image that the new one continues")  # noqa: RUF009
 
 
 def create(storage: Storage, size: int | None, options: CreateOptions) -> None:
@@ -39,11 +39,11 @@ def create(storage: Storage, size: int | None, options: CreateOptions) -> None:
         fail(errno.EINVAL, f"block_size={block_size}: a power of two from 4K to {BLOCK_MAX >> 20}M is wanted")
     kind = layout.FIXED if options.subformat == "fixed" else layout.DYNAMIC
     parent_uuid = bytes(16)
-    if options.parent is not None:
+    if options.backing_file is not None:
         if kind == layout.FIXED:
             fail(errno.EINVAL, "an image with a parent cannot be fixed")
         kind = layout.DIFFERENCING
-        parent_uuid, parent_size = _link(options.parent)
+        parent_uuid, parent_size = _link(options.backing_file)
         size = parent_size if size is None else size
     if size is None:
         fail(errno.EINVAL, "the size of the new image is missing")
@@ -63,9 +63,9 @@ def create(storage: Storage, size: int | None, options: CreateOptions) -> None:
     table = SECTOR + layout.HEADER_SIZE
     end = table + -(-blocks * 4 // SECTOR) * SECTOR
     name, locators, timestamp = b"", b"", 0
-    if options.parent is not None:
-        name, locators, end = _locate(storage, options.parent, end)
-        timestamp = _changed(options.parent)
+    if options.backing_file is not None:
+        name, locators, end = _locate(storage, options.backing_file, end)
+        timestamp = _changed(options.backing_file)
     header = layout.Header(
         layout.HEADER_COOKIE, layout.NOWHERE, table, layout.VERSION, blocks, block_size, 0, parent_uuid, timestamp, 0,
         name, locators, b"",

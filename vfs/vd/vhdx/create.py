@@ -36,12 +36,12 @@ class CreateOptions:
     block_size: int | None = option(size_option, "bytes of a block: 1M to 256M")
     log_size: int | None = option(size_option, "bytes of the log")
     sector_size: int | None = option(number, "bytes of a logical sector: 512 or 4096")
-    parent: Storage | None = option(source_path, "the VHDX image that the new one continues")  # noqa: RUF009
+    backing_file: Storage | None = option(source_path, "the VHDX image that the new one continues")  # noqa: RUF009
 
 
 def create(storage: Storage, size: int | None, options: CreateOptions) -> None:
     """An image of *size* bytes, rounded up to a sector. EINVAL, EFBIG."""
-    block = options.block_size or (BLOCK_SIZE if options.parent is None else CHILD_BLOCK_SIZE)
+    block = options.block_size or (BLOCK_SIZE if options.backing_file is None else CHILD_BLOCK_SIZE)
     if not layout.BLOCK_MIN <= block <= layout.BLOCK_MAX or block & (block - 1):
         fail(errno.EINVAL, f"block_size={block}: a power of two from 1M to 256M is wanted")
     log_size = options.log_size or MIB
@@ -51,10 +51,10 @@ def create(storage: Storage, size: int | None, options: CreateOptions) -> None:
     if sector not in (512, 4096):
         fail(errno.EINVAL, f"sector_size={sector}: 512 or 4096 is wanted")
     fixed, locator = options.subformat == "fixed", b""
-    if options.parent is not None:
+    if options.backing_file is not None:
         if fixed:
             fail(errno.EINVAL, "an image with a parent cannot be fixed")
-        locator, parent_size, parent_sector = _link(options.parent)
+        locator, parent_size, parent_sector = _link(options.backing_file)
         size = parent_size if size is None else size
         if parent_sector != sector:
             fail(errno.EINVAL, f"sector_size={sector}: the parent's sectors have {parent_sector} bytes")
