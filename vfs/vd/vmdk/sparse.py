@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 from array import array
 from collections.abc import Iterator
+from itertools import chain
 
 from vfs.api import Storage, damaged, fail, unsupported
 from vfs.vd.disk import DATA, HOLE, ZERO
@@ -94,7 +95,7 @@ class SparseExtent(DiskExtent):
         """Where the file's unused room begins, bytes; known from the first change on."""
         self.freed: list[int] = []
         self.free: list[int] = []
-        """Sectors of grains that were given up: `freed` still are in durable tables."""
+        """Sectors of grains that were given up: `freed` still are in durable tables; `free`, the last first, can be used."""
         if source.read_only:
             self.sealed = f"{source.name}: read-only"
 
@@ -150,6 +151,10 @@ class SparseExtent(DiskExtent):
         self.tables.whole()
         self.next = self._align(self.file.size)
         self.mark(True)
+        if self.unclean:
+            for number in self.tables.differing():
+                self.tables.change(number)
+                self._bound()
 
     def mark(self, unclean: bool) -> None:
         """uncleanShutdown."""
@@ -181,9 +186,11 @@ class SparseExtent(DiskExtent):
                 self._write_part(number, index, entry, at, content[at - offset : until - offset])
                 at = until
             else:
-                count = self._count_fresh(table, index, end - at)
+                position, count = self._take(self._count_fresh(table, index, end - at))
                 until = min(end, at + count * self.grain)
-                self._write_whole(number, index, count, content[at - offset : until - offset])
+                self.file.write(position, content[at - offset : until - offset])
+                self._grow(position + count * self.grain)
+                self._enter(number, index, count, position)
                 at = until
 
     def _count_fresh(self, table: array[int] | None, index: int, length: int) -> int:
@@ -199,15 +206,9 @@ class SparseExtent(DiskExtent):
             count += 1
         return count
 
-    def _write_whole(self, number: int, index: int, count: int, content: memoryview) -> None:
-        position = self._grain() if count == 1 else self.allocate(count * self.grain)
-        self.file.write(position, content)
-        self._grow(position + count * self.grain)
-        self._enter(number, index, count, position)
-
     def _write_part(self, number: int, index: int, entry: int, offset: int, content: memoryview) -> None:
         """A part of a grain that has no room yet: the rest comes from the parent, or is zeros."""
-        start, position = offset - offset % self.grain, self._grain()
+        start, position = offset - offset % self.grain, self._take(1)[0]
         if self.below is not None and entry == UNALLOCATED:
             whole = bytearray(self.grain)
             visible = min(self.grain, self.size - start)
@@ -221,9 +222,15 @@ class SparseExtent(DiskExtent):
             self.file.write(position + offset - start, content)
         self._enter(number, index, 1, position)
 
-    def _grain(self) -> int:
-        """Room for one grain, bytes: one that was given up, else new."""
-        return self.free.pop() * SECTOR if self.free else self.allocate(self.grain)
+    def _take(self, most: int) -> tuple[int, int]:
+        """Room for up to so many grains in a row: byte position and how many. What was given up comes before new room."""
+        if not self.free:
+            return self.allocate(most * self.grain), most
+        sector, count = self.free.pop(), 1
+        while count < most and self.free and self.free[-1] == sector + count * self.grain_sectors:
+            self.free.pop()
+            count += 1
+        return sector * SECTOR, count
 
     def _grow(self, end: int) -> None:
         if end > self.file.size:
@@ -283,10 +290,16 @@ class SparseExtent(DiskExtent):
         self._recycle()
 
     def _recycle(self) -> None:
-        freed, self.freed = self.freed, []
-        for sector in freed:
-            self.file.discard(sector * SECTOR, self.grain)
-        self.free.extend(freed[: FREE - len(self.free)])
+        if not self.freed:
+            return
+        freed, self.freed = sorted(self.freed), []
+        begin = end = freed[0]
+        for sector in (*freed, -1):
+            if sector != end:
+                self.file.discard(begin * SECTOR, (end - begin) * SECTOR)
+                begin = sector
+            end = sector + self.grain_sectors
+        self.free = sorted(chain(self.free, freed[: FREE - len(self.free)]), reverse=True)
 
     def finish(self) -> None:
         self.next = 0

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import threading
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from vfs.api import Storage, damaged
 from vfs.vd.vmdk.layout import SECTOR
@@ -148,6 +148,13 @@ class GrainTables:
             with self._cache.lock:
                 self._cache.held.pop(number, None)
         return table
+
+    def differing(self) -> Iterator[int]:
+        """The tables whose redundant copy is not the same: somebody was stopped between writing the two."""
+        found = [directory for directory in self.directories() if directory is not None]
+        for number, sectors in enumerate(zip(*found) if len(found) > 1 else ()):
+            if any(sectors) and len({self.read(sector) for sector in sectors}) > 1:
+                yield number
 
     def flush(self, allocate: Callable[[int], int]) -> None:
         """Write what was changed, to all copies. *allocate* gives room for so many bytes, a byte position. Durable afterwards."""
