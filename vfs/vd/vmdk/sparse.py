@@ -332,7 +332,7 @@ class HostedExtent(SparseExtent):
 
 
 class CowdExtent(SparseExtent):
-    """A sparse extent of an ESX server. freeSector is never behind what durable tables refer to."""
+    """A sparse extent of an ESX server. Its freeSector, which is not believed, never lies before what durable tables refer to."""
 
     kind = "VMFSSPARSE"
     unclean_offset = COWD_UNCLEAN
@@ -342,14 +342,10 @@ class CowdExtent(SparseExtent):
         self.header, self.unclean = header, bool(header.unclean)
         self._free_sector = header.free_sector
 
-    def begin(self) -> None:
-        super().begin()
-        self.next = max(self.next, self.header.free_sector * SECTOR)
-
     def flush(self) -> None:
         # New tables take their room in the flush itself: it is announced before.
         announced = (self.next + len(self.tables.changed) * 4 * COWD_TABLE_ENTRIES) // SECTOR
-        if self.next and self.tables.changed and announced > self._free_sector:
+        if self.next and self.tables.changed and announced != self._free_sector:
             self._free_sector = min(announced, LAST_SECTOR)
             self.file.write(COWD_FREE_SECTOR, self._free_sector.to_bytes(4, "little"))
         super().flush()
