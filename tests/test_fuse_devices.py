@@ -118,6 +118,28 @@ def test_what_is_written_to_one_file_is_read_in_the_other(tmp_path: Path) -> Non
     assert image.read_bytes()[MIB : MIB + 4] == b"HERE"
 
 
+@pytest.mark.parametrize("kind", ["vdi", "vmdk"])
+def test_virtual_disk_is_partitioned_and_formatted_in_place(kind: str, tmp_path: Path) -> None:
+    if shutil.which("qemu-img") is None:
+        pytest.skip("qemu-img (package qemu-utils) is not installed")
+    image, raw = tmp_path / f"disk.{kind}", tmp_path / "disk.raw"
+    run("qemu-img", "create", "-q", "-f", kind, image, "64M")
+    with mounted(image, "-t", "mbr", "-o", "rw") as root:
+        assert sizes(root) == {"disk": 64 * MIB}
+        table(root / "disk", "label: gpt\nsize=20M\nsize=10M\n")
+        run("mkfs.ext4", "-q", root / "p1")
+        run("e2fsck", "-fn", root / "p1")
+        (root / "p2").write_bytes(b"second")
+        assert vfs("umount", root).returncode == 0
+    run("qemu-img", "check", image)
+    run("qemu-img", "convert", "-O", "raw", image, raw)
+    assert raw.read_bytes()[21 * MIB : 21 * MIB + 6] == b"second"
+    with mounted(image) as root:  # what it is, is found out
+        assert sizes(root) == {"disk": 64 * MIB, "p1": 20 * MIB, "p2": 10 * MIB}
+        assert filecmp.cmp(raw, root / "disk", shallow=False)
+        run("e2fsck", "-fn", root / "p1")
+
+
 def test_several_writers_at_once(tmp_path: Path) -> None:
     """Four processes, each on a partition of its own, write and read it back; then the image holds what all of them wrote."""
     image = disk(tmp_path / "disk.img", 40 * MIB)
