@@ -193,6 +193,35 @@ def test_extents_lead_to_the_file_at_the_bottom(disk: Path) -> None:
         assert os.pread(storage.fd, 300, 1200) == part.read(0, 300)
 
 
+def test_holes_of_a_file_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "sparse"
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+        file.seek(1 << 30)
+        file.write(b"x" * 65536)
+    with FileStorage(path) as storage:
+        end = (1 << 30) + 65536
+        assert storage.extents(0, 1 << 40) == [
+            Extent(0, 1 << 30, hole=True),
+            Extent(1 << 30, 65536, storage.fd, 1 << 30),
+            Extent(end, (1 << 40) - end, hole=True),
+        ]
+        assert storage.extents((1 << 30) + 5, 100) == [Extent((1 << 30) + 5, 100, storage.fd, (1 << 30) + 5)]
+        assert (storage.extents(1 << 40, 5), storage.extents(5, 0)) == ([], [])
+
+
+def test_pieces_of_a_file_are_bounded(tmp_path: Path) -> None:
+    path = tmp_path / "pieces"
+    with path.open("wb") as file:
+        for number in range(5000):
+            file.seek(number * 16384)
+            file.write(b"x" * 4096)
+    with FileStorage(path) as storage:
+        found = storage.extents(0, storage.size)
+        assert len(found) <= 4097
+        assert sum(extent.length for extent in found) == storage.size
+
+
 def test_a_block_device_has_its_own_sectors(tmp_path: Path) -> None:
     path = tmp_path / "disk"
     with path.open("wb") as file:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from vfs.api import CERTAIN, LIKELY, NO, POSSIBLE, Device, FileStorage, Storage, SubStorage, ioctls, open_image, registry
+from vfs.api import CERTAIN, LIKELY, NO, POSSIBLE, Device, Extent, FileStorage, Storage, SubStorage, ioctls, open_image, registry
 from vfs.api.blockhandle import BLKPG_ARGUMENT, BLKPG_PARTITION
 
 MIB = 1 << 20
@@ -525,10 +525,12 @@ def test_parts_by_blkpg(tmp_path: Path) -> None:
 def test_device_passes_extents_and_descriptor_down(tmp_path: Path) -> None:
     path = tmp_path / "disk"
     TABLES["mbr-four"](path)
+    overwrite(path, 5 * MIB, b"x" * 65536)
     with mounted(path) as device:
         whole, part = device.storages()[0], device.storages()[2]
         (extent,) = part.extents(100, 1000)
         assert (extent.offset, extent.length, extent.fd, extent.fd_offset) == (100, 1000, whole.descriptor(), 5 * MIB + 100)
+        assert part.extents(65536, MIB) == [Extent(65536, MIB, hole=True)]
         assert (part.descriptor(), whole.identity()) == (None, device.storages()[0].identity())
     with open_image(path, "mbr", "ro", True) as image:
         locked = image.layers[0].mounted

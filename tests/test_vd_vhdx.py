@@ -162,7 +162,7 @@ def test_a_dynamic_disk_of_64_tib(tmp_path: Path) -> None:
     with campaign.opened_file(tmp_path / "disk") as device:
         assert device.storage(0).read((64 << 40) - 12, 12) == b"\0\0" + b"x" * 10
         first = device.storage(0).extents(0, 64 << 40)[0]
-        assert first.hole and first.length == (64 << 40) - (32 << 20)
+        assert first.hole and first.length >= (64 << 40) - (32 << 20)
 
 
 # -------------------------------------------------------------------------------------------- the log

@@ -31,11 +31,42 @@ def is_zero(content: bytes | memoryview) -> bool:
     return all(_NOTHING.startswith(content[at : at + ZEROS]) for at in range(0, len(content), ZEROS))
 
 
+EXTENTS = 4096
+"""Pieces of a range that are told apart."""
+
+
 def plain(name: bytes) -> bytes:
     """A name that a virtual disk gives, if it is one of its own directory. EINVAL: an image may not name what lies elsewhere."""
     if not name or b"/" in name or b"\0" in name or name in (b".", b".."):
         fail(errno.EINVAL, f"'{os.fsdecode(name)}' is not the name of a file beside the image")
     return name
+
+
+def host_extents(fd: int, offset: int, length: int) -> list[Extent]:
+    """Data and holes of a range inside a file of the host, as the kernel tells them (SEEK_DATA, SEEK_HOLE). Moves its offset."""
+    found: list[Extent] = []
+    end = offset + length
+    while offset < end:
+        data = _next(fd, offset, os.SEEK_DATA, end)
+        if data > offset:
+            found.append(Extent(offset, data - offset, hole=True))
+        if data < end:
+            # What is in very many pieces is data to the end.
+            stop = _next(fd, data, os.SEEK_HOLE, end) if len(found) < EXTENTS else end
+            found.append(Extent(data, stop - data, fd, data))
+            data = stop
+        offset = data
+    return found
+
+
+def _next(fd: int, offset: int, whence: int, end: int) -> int:
+    try:
+        return min(os.lseek(fd, offset, whence), end)
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            return end
+        # The file system does not know: all is data.
+        return offset if whence == os.SEEK_DATA else end
 
 
 class Storage(Closing):
@@ -225,8 +256,7 @@ class FileStorage(Storage):
                 os.posix_fadvise(self.fd, offset, length, os.POSIX_FADV_WILLNEED)
 
     def extents(self, offset: int, length: int) -> list[Extent]:
-        length = max(0, min(length, self.size - offset))
-        return [Extent(offset, length, self.fd, offset)] if length else []
+        return host_extents(self.fd, offset, min(length, self.size - offset))
 
     def close(self) -> None:
         if self.fd >= 0:

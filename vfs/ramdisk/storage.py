@@ -7,6 +7,7 @@ import os
 
 from vfs.api import Extent, Storage, fail
 from vfs.api.allocation import punch
+from vfs.api.storage import host_extents
 
 LARGEST = (1 << 63) - 1
 """The largest offset of a file (off_t)."""
@@ -70,27 +71,7 @@ class Memory(Storage):
         return self._fd if self._fd >= 0 else None
 
     def extents(self, offset: int, length: int) -> list[Extent]:
-        end = offset + max(0, min(length, self.size - offset))
-        found: list[Extent] = []
-        while offset < end:
-            data = min(self._seek(offset, os.SEEK_DATA), end)
-            if data > offset:
-                found.append(Extent(offset, data - offset, hole=True))
-            if data < end:
-                hole = min(self._seek(data, os.SEEK_HOLE), end)
-                found.append(Extent(data, hole - data, self._fd, data))
-                offset = hole
-            else:
-                offset = end
-        return found
-
-    def _seek(self, offset: int, whence: int) -> int:
-        try:
-            return os.lseek(self._fd, offset, whence)
-        except OSError as error:
-            if error.errno != errno.ENXIO:
-                raise
-            return self.size
+        return host_extents(self._fd, offset, min(length, self.size - offset))
 
     def close(self) -> None:
         if self._fd >= 0:
