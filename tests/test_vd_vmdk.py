@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import struct
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -411,6 +412,48 @@ def test_version_3_with_tracking_is_only_read(tmp_path: Path) -> None:
     assert disk_of(path) == bytes(1 << 20)
     with pytest.raises(OSError, match="changed-block tracking"):
         campaign.opened_file(path, True)
+    builder.write(tmp_path / "flat", bytes(512))
+    text = builder.descriptor("vmfs", ['RW 1 VMFS "flat"'], more='changeTrackPath="disk-ctk.vmdk"')
+    builder.write(path, text)
+    assert disk_of(path) == bytes(512)
+    with pytest.raises(OSError, match="changed-block tracking") as caught:
+        campaign.opened_file(path, True)
+    assert caught.value.errno == errno.EROFS
+
+
+@pytest.mark.parametrize("kind", ("monolithicSparse", "streamOptimized"))
+def test_readers_beside_a_writer(tmp_path: Path, kind: str) -> None:
+    """Each block that is read is the old one or the new one, whatever the tables and caches do meanwhile."""
+    path, blocks = tmp_path / "disk.vmdk", 600
+    campaign.created(path, "vmdk", blocks * 65536, subformat=kind)
+    wrong: list[str] = []
+    with campaign.opened_file(path, True) as device:
+        disk, done = device.storage(0), threading.Event()
+
+        def look(seed: int) -> None:
+            rng = random.Random(seed)
+            while not done.is_set():
+                number = rng.randrange(blocks)
+                found = disk.read(number * 65536 + 5, 100)
+                if found not in (bytes(100), bytes([number % 255 + 1]) * 100):
+                    wrong.append(f"block {number}: {found[:8]!r}")
+
+        readers = [threading.Thread(target=look, args=(seed,)) for seed in range(3)]
+        for reader in readers:
+            reader.start()
+        rng = random.Random(1)
+        for step in range(800):
+            number = rng.randrange(blocks)
+            if step % 7 == 0:
+                disk.discard(number * 65536, 65536)
+            elif step % 50 == 1:
+                disk.flush()
+            else:
+                disk.write(number * 65536, bytes([number % 255 + 1]) * 65536)
+        done.set()
+        for reader in readers:
+            reader.join()
+    assert not wrong, wrong[:3]
 
 
 # -------------------------------------------------------------------------------------------- against a model

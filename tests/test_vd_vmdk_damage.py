@@ -108,6 +108,7 @@ def test_check_names_what_is_wrong(tmp_path: Path) -> None:
         (lambda: patch(path, redundant + entries[0], bytes(4)), WARNING, "redundant copy differ"),
         (lambda: both(entries[0], 0), LEAK, "room for 1 grains"),
         (lambda: patch(path, 0x48, b"\1"), WARNING, "not closed"),
+        (lambda: patch(path, 0x4B, b"\n\n"), ERROR, "transferred the file as text"),
         (lambda: patch(path, header.directory * 512, struct.pack("<I", redundant // 512)), ERROR, "is there already"),
     ):
         path.write_bytes(whole)

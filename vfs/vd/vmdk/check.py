@@ -12,7 +12,18 @@ from vfs.api import Finding, Storage
 from vfs.api.module import ERROR, LEAK, WARNING
 from vfs.vd.opening import Opening
 from vfs.vd.vmdk.extent import DiskExtent
-from vfs.vd.vmdk.layout import COWD_SIZE, GRAIN_MARKER, SE_ALLOCATED, SE_TYPE_SHIFT, SE_UNALLOCATED, SE_ZERO, SECTOR, ZEROED
+from vfs.vd.vmdk.layout import (
+    COWD_SIZE,
+    GRAIN_MARKER,
+    LINE_ENDS,
+    NEW_LINE_DETECTION,
+    SE_ALLOCATED,
+    SE_TYPE_SHIFT,
+    SE_UNALLOCATED,
+    SE_ZERO,
+    SECTOR,
+    ZEROED,
+)
 from vfs.vd.vmdk.opening import open_layout
 from vfs.vd.vmdk.sesparse import TABLE, SeSparseExtent
 from vfs.vd.vmdk.sparse import CowdExtent, HostedExtent, SparseExtent
@@ -116,6 +127,8 @@ class _Checker:
         elif isinstance(extent, HostedExtent | StreamExtent):
             header = extent.header
             self._piece(0, SECTOR, "header")
+            if header.flags & NEW_LINE_DETECTION and header.line_ends != LINE_ENDS:
+                yield self._error("its line ends were changed: somebody has transferred the file as text")
             if header.descriptor_offset:
                 self._piece(header.descriptor_offset * SECTOR, header.descriptor_size * SECTOR, "descriptor")
 

@@ -150,6 +150,8 @@ def open_image(source: Storage, opening: Opening) -> VmdkImage:
     layout = open_layout(source, opening.writable)
     parent: DiskImage | None = None
     try:
+        if opening.writable and layout.descriptor is not None and layout.descriptor.value("changeTrackPath"):
+            fail(errno.EROFS, f"{source.name}: has changed-block tracking, which writing would belie")
         for extent in layout.extents:
             inherent = extent.source is None or not extent.source.read_only
             if opening.writable and extent.sealed and inherent and not isinstance(extent, ZeroExtent):

@@ -140,9 +140,12 @@ class StreamExtent(SparseExtent):
         """A grain that is in the file, whole."""
         table = self.tables.get(number // self.entries)
         entry = table[number % self.entries] if table is not None else UNALLOCATED
+        if entry == UNALLOCATED:  # it was given up since the caller asked for `spans`
+            start = number * self.grain
+            return self.below(start, min(self.grain, self.size - start)) if self.below is not None else bytes(self.grain)
         what = f"{self.file.name}: grain {number} at sector {entry}"
         position, limit = entry * SECTOR, 2 * self.grain + SECTOR
-        if entry in (UNALLOCATED, ZEROED) or position >= self.file.size:
+        if entry == ZEROED or position >= self.file.size:
             raise damaged(f"{what} is outside the file")
         stored = self.file.read(position, min(limit, self.file.size - position))
         if self.markers:
