@@ -295,6 +295,8 @@ def test_parents_that_are_not_right(tmp_path: Path) -> None:
     (tmp_path / "away").mkdir()
     with FileStorage(str(shutil.copy(base, tmp_path / "away" / "other.vmdk"))) as parent:
         assert disk_of(child, parent=parent) == bytes(1 << 20)
+    with FileStorage(str(tmp_path / "away" / "other.vmdk")) as parent, pytest.raises(OSError, match="must lie in the directory"):
+        campaign.created(tmp_path / "far.vmdk", "vmdk", None, backing_file=parent)
     with FileStorage(str(child)) as parent, pytest.raises(OSError, match="no parent"):
         campaign.opened_file(base, parent=parent)
     with campaign.opened_file(base, True) as device:

@@ -67,3 +67,16 @@ class Opening:
             if reason is None:
                 raise
             fail(error.errno or errno.EIO, f"{source.name}: its parent '{shown}' {reason}; the option parent= names it")
+
+
+def name_beside(storage: Storage, parent: Storage) -> str:
+    """What a new image in *storage* calls its *parent*. EINVAL: it lies elsewhere, where nobody would find it."""
+    name = os.path.basename(parent.name)
+    try:
+        with storage.beside(os.fsencode(name)) as found:
+            same = found.identity() == parent.identity()
+    except FileNotFoundError:
+        same = False
+    if not same:
+        fail(errno.EINVAL, f"{parent.name}: a parent must lie in the directory of the new image")
+    return name

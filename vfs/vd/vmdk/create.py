@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from vfs.api import Storage, fail, option
 from vfs.api.options import source_path
 from vfs.vd.formats import size_of
+from vfs.vd.opening import name_beside
 from vfs.vd.vmdk.descriptor import Descriptor, compose, new_content_id
 from vfs.vd.vmdk.layout import (
     COWD_TABLE_ENTRIES,
@@ -104,7 +105,7 @@ def create(storage: Storage, size: int | None, options: CreateOptions) -> None:
         fail(errno.EFBIG, f"a disk of kind {kind} has at most 2 TiB: subformat=twoGbMaxExtentSparse has more")
     name = os.path.basename(storage.name)
     lines, files = _plan(kind, name, sectors)
-    above = (_content_id(parent), _checked(os.path.basename(parent.name))) if parent is not None else None
+    above = (_content_id(parent), _checked(name_beside(storage, parent))) if parent is not None else None
     text = compose(kind, lines, _fields(options, sectors), new_content_id(), above)
     if kind in ("monolithicSparse", "streamOptimized"):
         if len(text) > DESCRIPTOR_ROOM * SECTOR:
