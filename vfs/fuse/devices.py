@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import stat
 import time
 from collections.abc import Iterator
 
 from vfs.api.device import Device
+from vfs.api.devicetree import part_name, part_number
 from vfs.api.errors import fail
 from vfs.api.filesystem import Filesystem, StatFs
 from vfs.api.node import Change, Entry, Handle, Node, Stat
@@ -24,6 +24,8 @@ DIRECTORY = 1
 FIRST = 2
 WHOLE = 0
 """The sub-device that is the whole device."""
+CHARACTER = b"device"
+"""The name of a character device."""
 
 
 class DeviceFiles(Filesystem):
@@ -54,18 +56,10 @@ class DeviceFiles(Filesystem):
         return [WHOLE] if self.device.character else sorted(self.device.storages())
 
     def has(self, sub_device: int) -> bool:
-        if sub_device == WHOLE or self.device.character:
-            return sub_device == WHOLE
-        try:
-            self.device.storage(sub_device)
-        except OSError:
-            return False
-        return True
+        return sub_device == WHOLE if self.device.character else sub_device in self.device.storages()
 
     def name(self, sub_device: int) -> bytes:
-        if sub_device:
-            return b"p%d" % sub_device
-        return b"device" if self.device.character else b"disk"
+        return CHARACTER if self.device.character else part_name(sub_device)
 
     def statfs(self) -> StatFs:
         size = 0 if self.device.character else self.device.storage(WHOLE).size
@@ -95,10 +89,10 @@ class DeviceDirectory(Node):
         )
 
     def lookup(self, name: bytes) -> Node:
-        number = int(name[1:]) if re.fullmatch(b"p[1-9][0-9]{0,9}", name) else WHOLE
-        if self.filesystem.name(number) != name or not self.filesystem.has(number):
-            fail(errno.ENOENT)
-        return DeviceFile(self.filesystem, FIRST + number)
+        device = self.filesystem.device
+        if not device.character:
+            return DeviceFile(self.filesystem, FIRST + part_number(name, device))
+        return DeviceFile(self.filesystem, FIRST) if name == CHARACTER else fail(errno.ENOENT)
 
     def entries(self, start: int = 0) -> Iterator[Entry]:
         for number in self.filesystem.sub_devices():
