@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -184,3 +185,33 @@ um_add_service umdev; um_del_service umfuse; um_fsalias a ramfs; viewsu; umview 
     lines = [line for line in done.stderr.splitlines() if not line.startswith("mount:") and line.strip()]
     refused = "Operation not permitted"
     assert [line.rpartition(": ")[2] for line in lines if "dmesg" not in line] == [refused] * 6
+
+
+CAPABLE = r"""
+cd "$1"; umask 022
+python3 -c '
+import os, shutil, struct
+for number, (flag, permitted, inheritable) in enumerate([(0, 1 << 13, 0), (1, 1 << 13, 0), (1, 0, 3 << 12), (0, 1 << 32, 1 << 13), (1, 1 << 5, 0)]):
+    shutil.copy("/bin/grep", f"g{number}")
+    os.chmod(f"g{number}", 0o4755 if number == 3 else 0o755)
+    words = [each >> shift & 0xFFFFFFFF for shift in (0, 32) for each in (permitted, inheritable)]
+    os.setxattr(f"g{number}", "security.capability", struct.pack("<5I", 0x02000000 | flag, *words))
+'
+for who in "--reuid=0" "--reuid=1000 --clear-groups" "--reuid=1000 --clear-groups --inh-caps=+net_raw,+net_admin" "--ruid=1000 --euid=0 --clear-groups" \
+  "--reuid=1000 --clear-groups --inh-caps=+net_raw --ambient-caps=+net_raw" "--reuid=1000 --clear-groups --bounding-set=-net_raw,-kill"
+do for g in 0 1 2 3 4; do setpriv $who ./g$g -E 'Uid|Cap(Inh|Prm|Eff|Amb)' /proc/self/status 2>/dev/null || echo $who $g refused; done; done
+printf x >> g1; setpriv --reuid=1000 --clear-groups ./g1 CapEff /proc/self/status
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give programs capabilities")
+@both
+def test_capabilities_of_programs(place: Path, user: str) -> None:
+    """security.capability, at exec: as on the host; and lost when the program is written to."""
+    host = ["unshare", "-m", "bash", "-c", f'mount -t tmpfs none "$1"; {CAPABLE}', "x", str(place)]
+    done = subprocess.run(host, capture_output=True, text=True, timeout=60, check=True)
+    assert "0000000000002000" in done.stdout and "refused" in done.stdout
+    bounding = int(re.findall(r"CapBnd:\s*(\w+)", Path("/proc/self/status").read_text())[0], 16)  # virtual root has all
+    told = shown('mount -t ramfs none "$1"' + CAPABLE, place, options=["-s"], user=user)
+    masked = re.sub(r"\b[0-9a-f]{16}\b", lambda match: f"{int(match[0], 16) & bounding:016x}", told)
+    assert masked.splitlines() == done.stdout.splitlines()

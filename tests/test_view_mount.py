@@ -306,3 +306,47 @@ def test_a_mount_that_fails_late_leaves_the_image_free(tmp_path: Path, place: Pa
     done = view('mount -t umfuseext2 -o ro "$1" "$2"; flock -n -x "$1" echo free', broken, place)
     assert "the root is no directory" in done.stderr
     assert done.stdout == "free\n"
+
+
+@pytest.mark.parametrize("use", ["exec 5<f", "exec 5>>new", "cp /bin/sleep . && { ./sleep 9 & p=$!; sleep 0.2; }", "cd ."])
+def test_files_of_the_host_keep_a_mount_busy(tmp_path: Path, place: Path, use: str) -> None:
+    """Those that were opened by it; the same directory may be in use elsewhere."""
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "f").write_text("x")
+    (tmp_path / "source" / "other").write_text("x")
+    script = f"""
+exec 6<"$1/other"; mount --bind "$1" "$2" && cd "$2" && {use}
+test "$PWD" = "$2" && [ "{use}" != "cd ." ] && cd /
+umount "$2" 2>/dev/null; echo $?
+cd /; exec 5<&-; kill $p 2>/dev/null; wait; umount "$2"; echo $?"""
+    done = subprocess.run(
+        [UMVIEW, "bash", "-c", script, "x", tmp_path / "source", place], capture_output=True, text=True, timeout=30
+    )
+    assert (done.stdout, done.stderr) == ("32\n0\n", ""), done
+
+
+def test_a_virtual_directory_is_no_root_of_a_namespace(place: Path) -> None:
+    script = 'mount -t ramfs none "$1"; mkdir "$1/old"; pivot_root "$1" "$1/old"'
+    done = subprocess.run([UMVIEW, "bash", "-c", script, "x", place], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 1
+    assert done.stderr.rstrip().endswith("Invalid argument" if os.geteuid() == 0 else "Operation not permitted")
+
+
+def test_mount_finds_the_modules_before_the_first_mount() -> None:
+    done = subprocess.run([UMVIEW, "cat", "/proc/filesystems"], capture_output=True, text=True, timeout=30)
+    assert "\tumfuseext2\n" in done.stdout
+
+
+def test_a_small_soft_limit_is_one(place: Path) -> None:
+    script = """
+mount -t ramfs none "$1"; touch "$1/f"; exec python3 -c '
+import os, resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (40, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+held = []
+try:
+    for _ in range(100):
+        held.append(os.open(sys.argv[1], os.O_RDONLY))
+except OSError as error:
+    print(error.strerror, len(held) + len(os.listdir("/dev/fd" if os.close(held.pop()) else "/proc/self/fd")) >= 40)' "$1/f" """
+    done = subprocess.run([UMVIEW, "bash", "-c", script, "x", place], capture_output=True, text=True, timeout=30)
+    assert (done.stdout, done.stderr) == ("Too many open files True\n", "")

@@ -44,6 +44,17 @@ def write(name: str, flags: int) -> None:
     os.close(os.open(name, flags | os.O_NONBLOCK, 0o640))  # there are fifos
 
 
+def opened(name: str, action: Callable[[int], object], flags: int = os.O_RDONLY) -> None:
+    """Do something with a descriptor; not of a fifo, which the view has for itself."""
+    if stat.S_ISFIFO(os.stat(name).st_mode):
+        return
+    descriptor = os.open(name, flags | os.O_NONBLOCK)
+    try:
+        action(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def actions(chance: random.Random) -> tuple[str, Callable[[], object]]:
     """One thing to try."""
     one, two = (
@@ -77,6 +88,13 @@ def actions(chance: random.Random) -> tuple[str, Callable[[], object]]:
         f"utime {one} now": lambda: os.utime(one),
         f"truncate {one}": lambda: os.truncate(one, 3),
         f"acl {one}": lambda: os.setxattr(one, "system.posix_acl_access", acl(random.Random(mode))),
+        f"link {one} {two}": lambda: os.link(one, two),
+        f"fchmod {one} {mode:o}": lambda: opened(one, lambda fd: os.fchmod(fd, mode)),
+        f"fchown {one} {uid} {gid}": lambda: opened(one, lambda fd: os.fchown(fd, uid, gid)),
+        f"futimens {one}": lambda: opened(one, lambda fd: os.utime(fd, (1, 2))),
+        f"attribute {one}": lambda: opened(one, lambda fd: os.setxattr(fd, "user.x", b"x")),
+        f"fchdir {one}": lambda: opened(one, lambda fd: (os.fchdir(fd), os.chdir(HERE))),
+        f"write {one}": lambda: opened(one, lambda fd: os.write(fd, b"#!"), os.O_WRONLY),
         f"trusted {one}": lambda: os.setxattr(one, "trusted.x", b"x"),
         f"exec {one}": lambda: os.spawnv(os.P_WAIT, "./" + one, [one]) if os.access(one, 0) else None,
     }

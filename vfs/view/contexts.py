@@ -49,13 +49,21 @@ def decode(personality: int) -> int:
     return personality >> 8 & 0x1FF | (personality >> 28 & 0xF) << 9
 
 
+def is_as_real(credentials: Credentials) -> bool:
+    """Whether virtual credentials allow all with the host's files, and what root makes there is its own."""
+    ids = credentials.uid.fs, credentials.gid.fs
+    return credentials.unrestricted and (os.geteuid() != 0 or ids == (0, os.getegid()))
+
+
 class Context:
     """A view, virtual credentials (`None`: a task's are the real ones), and a root directory (`None`: that of the view)."""
 
-    __slots__ = ("credentials", "number", "root", "view")
+    __slots__ = ("confined", "credentials", "number", "root", "view")
 
     def __init__(self, number: int, view: View, credentials: Credentials | None = None, root: Dentry | None = None) -> None:
         self.number, self.view, self.credentials, self.root = number, view, credentials, root
+        self.confined = view.human and credentials is not None and not is_as_real(credentials)
+        """What the kernel, by the real user, lets it do with the host's files is too much, or would make them another's."""
 
 
 class Contexts:

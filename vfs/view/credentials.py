@@ -6,16 +6,18 @@ Values, never changed: a change makes new ones. What Linux does at setuid and at
 from __future__ import annotations
 
 import errno
+import struct
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from vfs.api import fail
-from vfs.view.kernel.abi import CAP_DAC_READ_SEARCH, CAP_SYS_ADMIN
+from vfs.view.kernel.abi import CAP_DAC_READ_SEARCH, CAP_SYS_ADMIN, CAP_SYS_PTRACE
 
 ALL = (1 << 41) - 1
 """All capabilities (linux/capability.h, CAP_LAST_CAP is CAP_CHECKPOINT_RESTORE, 40)."""
 CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER, FSETID = 0, 1, CAP_DAC_READ_SEARCH, 3, 4
 SETGID, SETUID, SETPCAP, LINUX_IMMUTABLE = 6, 7, 8, 9
-SYS_CHROOT, SYS_ADMIN, MKNOD, SETFCAP, MAC_OVERRIDE = 18, CAP_SYS_ADMIN, 27, 31, 32
+SYS_CHROOT, SYS_PTRACE, SYS_ADMIN, MKNOD, SETFCAP, MAC_OVERRIDE = 18, CAP_SYS_PTRACE, CAP_SYS_ADMIN, 27, 31, 32
 FILESYSTEM = sum(1 << bit for bit in (CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER, FSETID, LINUX_IMMUTABLE, MKNOD, MAC_OVERRIDE))
 """What setfsuid(2) takes and gives."""
 KEEP_CAPS, KEEP_CAPS_LOCKED = 1 << 4, 1 << 5
@@ -24,6 +26,30 @@ NO_ROOT, NO_SETUID_FIXUP, NO_AMBIENT_RAISE = 1 << 0, 1 << 2, 1 << 6
 SAME = -1
 NO_ID = 0xFFFFFFFF
 MAX_GROUPS = 65536
+
+
+class FileCapabilities(NamedTuple):
+    """What `security.capability` of a program says: struct vfs_cap_data, linux/capability.h."""
+
+    permitted: int
+    inheritable: int
+    effective: bool
+
+    @classmethod
+    def unpack(cls, text: bytes) -> FileCapabilities | None:
+        """`None`: a revision that does not count: unknown, damaged, or of another user namespace's root."""
+        if len(text) < 4:
+            return None
+        magic = int.from_bytes(text[:4], "little")
+        words = {0x01000000: 1, 0x02000000: 2, 0x03000000: 2}.get(magic & 0xFF000000)
+        owner = text[-4:] if magic & 0xFF000000 == 0x03000000 else b""
+        if words is None or len(text) != 4 + 8 * words + len(owner) or any(owner):
+            return None
+        permitted = inheritable = 0
+        for word, (one, two) in enumerate(struct.iter_unpack("<II", text[4 : 4 + 8 * words])):
+            permitted |= one << 32 * word
+            inheritable |= two << 32 * word
+        return cls(permitted & ALL, inheritable & ALL, bool(magic & 1))
 
 
 @dataclass(frozen=True)
@@ -62,6 +88,11 @@ class Credentials:
         """EPERM."""
         if not self.capable(capability):
             fail(errno.EPERM)
+
+    @property
+    def unrestricted(self) -> bool:
+        """No permission of a file is in its way."""
+        return self.effective & FILESYSTEM == FILESYSTEM
 
     def in_group(self, gid: int) -> bool:
         """Whether the group's permission bits are meant for it."""
@@ -162,8 +193,11 @@ class Credentials:
         ambient = self.ambient & permitted & inheritable
         return replace(self, effective=effective, permitted=permitted, inheritable=inheritable, ambient=ambient)
 
-    def after_exec(self, set_uid: int | None = None, set_gid: int | None = None) -> Credentials:
-        """What execve makes of them: *set_uid* and *set_gid* are owner and group of a program with those bits."""
+    def after_exec(
+        self, set_uid: int | None = None, set_gid: int | None = None, program: FileCapabilities | None = None
+    ) -> Credentials:
+        """What execve makes of them: *set_uid* and *set_gid* are owner and group of a program with those bits, *program* are its
+        capabilities (cap_bprm_creds_from_file in security/commoncap.c). EPERM: the program must have more than it may get."""
         uid, gid = self.uid, self.gid
         if set_uid is not None:
             uid = replace(uid, effective=set_uid)
@@ -172,10 +206,20 @@ class Credentials:
         changed = uid != self.uid or gid != self.gid
         uid = replace(uid, saved=uid.effective, fs=uid.effective)
         gid = replace(gid, saved=gid.effective, fs=gid.effective)
-        ambient = 0 if changed else self.ambient
-        root = not self.securebits & NO_ROOT and (uid.effective == 0 or uid.real == 0)
-        permitted = (self.inheritable | self.bounding) & ALL if root else ambient
-        effective = permitted if (root and uid.effective == 0) or not root else ambient
+        ambient = 0 if changed or program is not None else self.ambient
+        permitted, whole = 0, False
+        if program is not None:
+            permitted = self.bounding & program.permitted | self.inheritable & program.inheritable
+            whole = program.effective
+            if whole and program.permitted & ~permitted:
+                fail(errno.EPERM)
+        by_set_uid = uid.real != 0 and uid.effective == 0
+        if not self.securebits & NO_ROOT and not (program is not None and by_set_uid):
+            if 0 in (uid.effective, uid.real):
+                permitted = (self.inheritable | self.bounding) & ALL
+            whole = whole or uid.effective == 0
+        permitted |= ambient
+        effective = permitted if whole else ambient
         return replace(
             self,
             uid=uid,

@@ -145,6 +145,9 @@ class Dentry:
     def stat(self) -> Stat:
         """As the node's, with what processes did to its memfd."""
         found = self.node.stat()
+        if self.mount.owners is not None:
+            self.mount.owners.tell(found)
+            return found
         placeholder = self.placeholder
         if placeholder is None or placeholder.holder < 0 or self.kind != REGULAR or self.mount.constant:
             return found

@@ -28,7 +28,7 @@ import re
 import resource
 import struct
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from vfs.api import Change, Handle, fail
@@ -40,7 +40,7 @@ from vfs.view.kernel.notify import Call
 from vfs.view.memfd import make_memfd
 from vfs.view.mirrors import Mirrors
 from vfs.view.mounts import Superblock
-from vfs.view.placeholder import Placeholder
+from vfs.view.placeholder import Placeholder, left_by_writing
 from vfs.view.scratch import Scratch
 from vfs.view.writeback import WriteBack
 
@@ -104,6 +104,10 @@ class OpenFiles:
         """Task and end of the range -> where to look for a free number."""
         self.users: Callable[[], Iterable[bytes]] = lambda: ()
         """The names (in /proc) of all that the processes of the view hold; set when it has started."""
+        self.lists_itself: Callable[[Dentry], bool] = lambda directory: False
+        """Whether the task whose call is being answered may be given the host's own directory."""
+        self.losing: Callable[[Dentry], int] = lambda dentry: 0
+        """The mode bits that a file loses when the task whose call is being answered writes it."""
         self.sweep_least = self.sweep_at = sweep
         self.gone: dict[int, Placeholder] = {}
         """Removed directories that somebody had open, and may still."""
@@ -305,7 +309,11 @@ class OpenFiles:
         """Processes are about to get descriptors to write it by: from now on the memfd is the truth. What it held before must be
         there, unless it is *truncated* at once. What the module refuses, it refuses here."""
         self.written.look()
+        losing = self.losing(placeholder.dentry)
         if placeholder.written:
+            if losing & ~placeholder.losing:
+                self.written.store(placeholder)  # what others wrote
+                placeholder.losing |= losing
             return
         handle = placeholder.dentry.node.open(os.O_RDWR)
         placeholder.close_handle()
@@ -317,6 +325,7 @@ class OpenFiles:
         placeholder.filled = 0
         placeholder.dress(placeholder.holder)
         placeholder.note()
+        placeholder.losing = losing
         self.written.add(placeholder)
 
     def settled(self, placeholder: Placeholder) -> None:
@@ -332,12 +341,23 @@ class OpenFiles:
 
     def change_size(self, dentry: Dentry, size: int) -> None:
         """truncate(2). ENOSPC, EFBIG."""
+        self.lose_bits(dentry)
         placeholder = dentry.placeholder
         if placeholder is None or placeholder.holder < 0:
             dentry.node.set(Change(size=size))
             return
         self.begin_writing(placeholder, size == 0)
         os.truncate(b"/proc/self/fd/%d" % placeholder.holder, size)
+
+    def lose_bits(self, dentry: Dentry) -> None:
+        """The task whose call is being answered changes a file's content."""
+        losing = self.losing(dentry)
+        if losing:
+            mode = dentry.stat().mode
+            left = left_by_writing(mode, losing)
+            if left != mode:
+                dentry.node.set(Change(mode=left))
+                self.refresh(dentry)
 
     def refresh(self, dentry: Dentry, times: bool = False) -> None:
         """Mode, or with *times* the times, of an inode were set: its memfd, if it has one, shows them too."""
@@ -448,6 +468,9 @@ class OpenFiles:
         plain = dentry.kind == REGULAR and not flags & os.O_PATH
         if plain and dentry.real:
             return self.hand_over(call, dentry, flags)
+        if dentry.kind == DIRECTORY and dentry.mount.hidden and self.lists_itself(dentry):
+            with host_directory(dentry, flags) as descriptor:
+                return call.add_fd(descriptor, None, bool(flags & os.O_CLOEXEC))
         placeholder = self.placeholder(dentry)
         taken = KEPT_FLAGS
         if plain and flags & (os.O_ACCMODE | os.O_TRUNC):
@@ -489,14 +512,18 @@ class OpenFiles:
                 self.by_number.pop(file.number, None)
 
     def hand_over(self, call: Call, dentry: Dentry, flags: int) -> int:
-        """The task gets the host's own descriptor, and is never asked again."""
-        return self.hand_on(call, dentry.node.open(flags & ~(os.O_CREAT | os.O_EXCL)), flags)
+        """The task gets the host's own descriptor, and is never asked again: nor when it writes."""
+        if flags & (os.O_ACCMODE | os.O_TRUNC):
+            self.lose_bits(dentry)
+        return self.hand_on(call, dentry, dentry.node.open(flags & ~(os.O_CREAT | os.O_EXCL)), flags)
 
-    def hand_on(self, call: Call, handle: Handle, flags: int) -> int:
+    def hand_on(self, call: Call, dentry: Dentry, handle: Handle, flags: int) -> int:
         """The same of a file that is open already; closes *handle*."""
         with handle:
             descriptor = handle.descriptor()
             assert descriptor is not None  # what `Stat.real` promises
+            if not dentry.mount.hidden:
+                dentry.mount.hand_out(os.fstat(descriptor))
             return call.add_fd(descriptor, None, bool(flags & os.O_CLOEXEC))
 
     def give(
@@ -505,6 +532,8 @@ class OpenFiles:
         """Install our *descriptor* at a free high number of the task, not below *least*; with *answer* that is the call's
         result."""
         if least or not lacks_standard(call.tid):
+            if soft_limit(call.tid) <= READY and self.is_full(call.tid):  # our numbers are above it: so count
+                fail(errno.EMFILE)
             number = self.free_number(call.tid, max(READY if placeholder.whole else LAZY, least))
             try:
                 return call.add_fd(descriptor, number, cloexec, answer)
@@ -545,10 +574,32 @@ class OpenFiles:
     def is_full(self, tid: int) -> bool:
         """Whether a task has as many descriptors as its soft limit allows: their numbers do not tell, since ours are high."""
         try:
-            soft, _ = resource.prlimit(tid, resource.RLIMIT_NOFILE)
-            return soft != resource.RLIM_INFINITY and os.stat(b"/proc/%d/fd" % tid).st_size >= soft  # Linux 6.2; before, 0
+            return os.stat(b"/proc/%d/fd" % tid).st_size >= soft_limit(tid)  # Linux 6.2; before, 0
         except OSError:
             return False
+
+
+def soft_limit(tid: int) -> int:
+    """How many descriptors a task may have; `HIGHEST` where that is not to be known, or unlimited."""
+    try:
+        soft, _ = resource.prlimit(tid, resource.RLIMIT_NOFILE)
+    except OSError:
+        return HIGHEST
+    return HIGHEST if soft == resource.RLIM_INFINITY else soft
+
+
+@contextlib.contextmanager
+def host_directory(dentry: Dentry, flags: int = 0) -> Iterator[int]:
+    """A descriptor of a directory of the host's. ENOENT, and what the host says."""
+    path = dentry.node.host_path() or fail(errno.ENOENT)
+    descriptor = os.open(path, flags & os.O_NOATIME | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        found = os.fstat(descriptor)
+        if (found.st_dev, found.st_ino) != dentry.stat().real:
+            fail(errno.ENOENT)  # it was renamed meanwhile
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def lacks_standard(tid: int) -> bool:

@@ -12,7 +12,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vfs.api import Filesystem, MountOptions, Node, fail, option
+from vfs.api import Filesystem, MountOptions, Node, Stat, fail, option
 from vfs.api.options import flag
 from vfs.view.dentry import Dentry, Place
 from vfs.view.devices import DeviceNodes, part_target
@@ -59,20 +59,46 @@ class Superblock:
         """Bytes that may be written into the cache before `statfs` must be asked again."""
 
 
+class Owners:
+    """Owners of files of the host's that only a view knows, for as long as it lasts."""
+
+    LIMIT = 1 << 16
+
+    def __init__(self) -> None:
+        self.by_number: dict[tuple[int, int], tuple[int, int, int | None]] = {}
+        """Device and inode -> user, group, and the time at which it was made: the number may be another's by now."""
+
+    def give(self, found: Stat, uid: int, gid: int) -> None:
+        if found.real is not None:
+            if len(self.by_number) >= self.LIMIT:
+                del self.by_number[next(iter(self.by_number))]
+            self.by_number[found.real] = uid, gid, found.btime
+
+    def tell(self, found: Stat) -> None:
+        """Correct what the host says of a file."""
+        known = self.by_number.get(found.real) if found.real is not None else None
+        if known is not None and known[2] == found.btime:
+            found.uid, found.gid = known[:2]
+
+
 class Mount:
     """One mount. *type* and *source* are shown as the user gave them, *shown* are the module's own options. *covered* is what
     showed at the target before, *above* the directory that holds it."""
+
+    HANDED_LIMIT = 1 << 16
 
     __slots__ = (
         "above",
         "added",
         "covered",
         "epoch",
+        "handed",
         "hidden",
         "holes",
         "id",
         "main",
         "options",
+        "owners",
         "read_only",
         "root",
         "shown",
@@ -107,6 +133,10 @@ class Mount:
         """The mount of the device of which this one shows a partition: it comes and goes with that, and no table shows it."""
         self.hidden = hidden
         """It stands for the directory of the host that it shows (`roots`)."""
+        self.handed: set[tuple[int, int]] = set()
+        """Device and inode of files of the host's that processes were given by this mount: they may still have them."""
+        self.owners: Owners | None = None
+        """Where what virtual users make can only belong to the real one: to whom it belongs in the view."""
         self.read_only = read_only or superblock.filesystem.read_only
         base = target.rstrip(b"/")
         self.holes = frozenset(base + b"/" + os.fsencode(path).strip(b"/") for path in options.excepted)
@@ -114,6 +144,12 @@ class Mount:
         self.epoch = 0
         """Grows when a directory gets another name: what dentries know of their paths is then old."""
         self.root = Dentry(self, None, target.rpartition(b"/")[2], node)
+
+    def hand_out(self, found: os.stat_result) -> None:
+        """A process is about to get a descriptor of this file."""
+        if len(self.handed) >= self.HANDED_LIMIT:
+            self.handed.clear()
+        self.handed.add((found.st_dev, found.st_ino))
 
     @property
     def filesystem(self) -> Filesystem:

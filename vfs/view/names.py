@@ -5,7 +5,8 @@ Most names have nothing to do with any mount, so the walk starts with tests that
 directions: a host link may lead into a mount, a link or `..` inside a mount may lead out of it.
 
 A host link is followed by us as well, since the kernel, told to continue, would follow it past the mounts. What the walk decides
-and what the kernel then does are two readings of the same names: right in omnipotent mode, where nothing is protected.
+and what the kernel then does are two readings of the same names: right in omnipotent mode, where nothing is protected. In human
+mode, for whom not everything is allowed, the host's own tree is virtual too (`Names.base`), and files of it are opened by us.
 """
 
 from __future__ import annotations
@@ -27,7 +28,6 @@ from vfs.view.kernel.abi import (
 )
 from vfs.view.kernel.notify import Call
 from vfs.view.mounts import Mount, MountTable, owner_of
-from vfs.view.proc.access import demand_access
 from vfs.view.proc.links import MAGIC, place_of
 
 if TYPE_CHECKING:
@@ -120,10 +120,15 @@ class Names:
         self.mounts, self.tasks = mounts, tasks
         self.top: Dentry | None = None
         """The root of the task whose call is being answered, where it is not the view's (`roots`)."""
+        self.base: Dentry | None = None
+        """The host's root directory as a virtual one, for a task whose permissions there are not those that the kernel knows
+        (`roots.confine`): then nothing of the host is the kernel's affair, but /proc and what lies far away (`afar`)."""
         self.host = HostNames(mounts)
         self.mirrors = tasks.files.mirrors
         self.search_allowed: Callable[[Dentry], None] | None = None
         """In human mode: asked before a directory is searched. EACCES."""
+        self.following_allowed: Callable[[Dentry, Dentry], None] | None = None
+        """In human mode: asked of a directory and a link in it at the end of a name, before that is followed. EACCES."""
         self.dentries: dict[bytes, Dentry] = {}
         self.absent: set[bytes] = set()
         """Both by path, and only of what shows at that path (`shows`)."""
@@ -152,6 +157,10 @@ class Names:
             found = self.owners[path] = self.mounts.owner(path)
             return found is owner
 
+    def is_hosts(self, dentry: Dentry) -> bool:
+        """Whether it is a file of the host's that is virtual only for its permissions' sake."""
+        return self.base is not None and self.top is None and dentry.mount is self.base.mount
+
     # ---------------------------------------------------------------- what handlers ask
 
     def find(self, call: Call, dirfd: int, path: bytes, follow: bool = True) -> Dentry | None:
@@ -164,8 +173,8 @@ class Names:
         """As `find`, but a host path that had to be walked comes back canonical instead of as `None`."""
         if self.tasks.roots_differ and self.tasks.has_other_root(call.tid):
             return None
-        if self.top is not None:
-            return self.search_below(self.top, call, dirfd, path, follow)
+        if self.top is not None or self.base is not None:
+            return self.search_below(call, dirfd, path, follow)
         base: Place = b"/"
         shown = True
         full = path
@@ -196,10 +205,11 @@ class Names:
             self.host.learn_final(full)
         return place
 
-    def search_below(self, top: Dentry, call: Call, dirfd: int, path: bytes, follow: bool) -> Place | None:
-        """`search` for a task whose root is *top*. The kernel knows nothing of that: few names mean the same to it."""
+    def search_below(self, call: Call, dirfd: int, path: bytes, follow: bool) -> Place | None:
+        """`search` for a task whose root is not the view's, or to whom the host is virtual. The kernel knows nothing of that: few
+        names mean the same to it."""
         absolute = path[:1] == b"/"
-        start = top if absolute else self.tasks.place(call.tid, dirfd)
+        start = (self.top or self.root) if absolute else self.tasks.place(call.tid, dirfd)
         if start is None or not path:
             return None
         shown = self.shows(start)
@@ -208,7 +218,7 @@ class Names:
             if dentry is not None and (dentry.kind != LINK or not follow):
                 return dentry
         place, crossed, _ = self.walk(call.tid, start, path, follow, shown)
-        if isinstance(place, bytes) and crossed and place != path:
+        if isinstance(place, bytes) and crossed and (place != path or self.base is not None):
             raise Elsewhere(place)
         return place
 
@@ -222,7 +232,7 @@ class Names:
         if start is None:
             return None
         shown = not resolve and (absolute or self.shows(start))
-        if shown and self.top is None:
+        if shown and self.top is None and self.base is None:
             full = path if absolute else join(start.path if isinstance(start, Dentry) else start, path)
             return self.walk_shown(call.tid, start, path, full, follow, False)
         return self.walk(call.tid, start, path, follow, shown, None, resolve)
@@ -284,9 +294,15 @@ class Names:
         """Walk *path* from *start*, component by component, over borders. *shown*: see `shows`. *learn*: the directory part of
         the absolute name, to be remembered when it turns out to lie on the host. *resolve*: openat2's RESOLVE_*. ENOENT, ENOTDIR,
         ELOOP, ENAMETOOLONG; EXDEV (by *resolve*)."""
-        top = self.top
-        if top is not None and isinstance(start, bytes):
-            start = self.inward(start, top)
+        self.host.afar.look(self.mounts.points)
+        top, base = self.top, self.base
+        if isinstance(start, bytes) and (top is not None or base is not None):
+            if base is not None and start.endswith(b" (deleted)") and not os.path.lexists(start):
+                if not path.strip(b"./"):  # a removed directory: only itself and what is above can be named
+                    return Located(start, False, False)
+                if path.startswith(b"../"):
+                    start, path = start.rpartition(b"/")[0] or b"/", b"." + path[2:]
+            start = self.virtual(start)
         root = start if resolve & RESOLVE_IN_ROOT else top or self.root
         here: Place = root if path[:1] == b"/" else start
         if resolve & RESOLVE_BENEATH and path[:1] == b"/":
@@ -295,7 +311,6 @@ class Names:
         proc = isinstance(start, bytes) and start.startswith(b"/proc")
         todo = path.split(b"/")[::-1]
         links = 0
-        self.host.afar.look(self.mounts.points)
         while todo:
             name = todo.pop()
             if learn is not None and not todo:  # the directory part is done: remember where it led
@@ -320,6 +335,13 @@ class Names:
             else:
                 child: Place
                 if isinstance(here, Dentry):
+                    if base is not None and here.mount is base.mount:
+                        path_there = join(here.path, name)
+                        if path_there in self.mounts.private:
+                            here = self.virtual(self.mounts.private[path_there])
+                            continue
+                        if self.host.afar.holds(path_there):
+                            return Located(b"/".join([path_there, *reversed(todo)]), crossed, proc)
                     try:
                         child = self.child(here, name, shown)
                     except FileNotFoundError:
@@ -335,6 +357,8 @@ class Names:
                 if isinstance(child, Dentry):
                     # A link at the end of a name is followed where a slash comes after it, whatever the call says.
                     if child.kind == LINK and (follow or todo):
+                        if self.following_allowed is not None and isinstance(here, Dentry) and not any(todo):
+                            self.following_allowed(here, child)
                         crossed = True
                         target = self.link(tid, child)
                 elif follow or todo:
@@ -368,8 +392,8 @@ class Names:
                             fail(errno.EXDEV)
                         here, shown = root, not resolve
                     todo += target.split(b"/")[::-1]
-            if top is not None and isinstance(here, bytes):
-                here = self.inward(here, top)
+            if isinstance(here, bytes) and (top is not None or base is not None):
+                here = self.virtual(here)
             crossed = crossed or isinstance(here, Dentry)
             if resolve & RESOLVE_NO_XDEV and mount_of(here) is not mount_of(before):
                 fail(errno.EXDEV)
@@ -377,6 +401,19 @@ class Names:
             host = proc_path(here)
             return Located(host, True, True) if host is not None else Located(here, crossed, proc)
         return Located(here, crossed, proc)
+
+    def virtual(self, path: bytes) -> Place:
+        """A path of the host as the task sees it whose call is being answered. ENOENT, EACCES."""
+        top, base = self.top, self.base
+        if self.host.afar.holds(path):
+            return path
+        here = self.inward(path, top) if top is not None else path
+        if base is not None and isinstance(here, bytes):
+            covered = self.cover(b"/")
+            here = covered if path == b"/" and isinstance(covered, Dentry) else self.inward(path, base)
+            if isinstance(here, bytes):
+                fail(errno.ENOENT)
+        return here
 
     def inward(self, path: bytes, top: Dentry) -> Place:
         """A path of the host as it is seen from the root *top*: what a hidden mount shows is virtual there."""
@@ -410,7 +447,7 @@ class Names:
             match = MAGIC.fullmatch(path)
             if match:
                 pid = int(match[2] or match[1])
-                demand_access(tid, pid)
+                self.tasks.demand_access(tid, pid)
                 root = self.tasks.root_of(pid) if path.endswith(b"/root") else None
                 return Jump(root) if root is not None else self.jump(path)
         try:
@@ -431,7 +468,8 @@ class Names:
     @property
     def root(self) -> Place:
         """The view's root directory."""
-        return self.cover(b"/")
+        found = self.cover(b"/")
+        return self.base if self.base is not None and isinstance(found, bytes) else found
 
     def cover(self, path: bytes) -> Place:
         """A host path, or the root of the mount on it."""

@@ -10,22 +10,27 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from vfs.api import Stat, fail
+from vfs.api import Node, Stat, fail
 from vfs.api.acl import ACCESS, GROUP, GROUP_OBJ, MASK, OTHER, USER, Acl, unpack
 from vfs.view import credentials as capabilities
 from vfs.view.credentials import NO_SETUID_FIXUP, Credentials
-from vfs.view.dentry import DIRECTORY, Dentry
+from vfs.view.dentry import DIRECTORY, REGULAR, Dentry
 from vfs.view.kernel.abi import AT_EACCESS
 from vfs.view.kernel.loop import Handler
 from vfs.view.kernel.notify import Call
+from vfs.view.kernel.processes import group_of
+from vfs.view.names import proc_path
+from vfs.view.proc.access import demand_access
 
 if TYPE_CHECKING:
     from vfs.view.supervisor import Supervisor
 
+OF_PROCESS = re.compile(rb"/proc/(\d+)(?:/|$)")
 READ, WRITE, EXECUTE = 4, 2, 1
 """As access(2) has them. To execute a directory is to search it."""
 
@@ -77,6 +82,18 @@ def for_access(who: Credentials) -> Credentials:
     return replace(who, effective=who.permitted if who.uid.real == 0 else 0)
 
 
+STICKY_FOR_ALL = stat.S_ISVTX | stat.S_IWOTH
+
+
+def protected(what: str) -> int:
+    """The host's fs.protected_*: 0 is off."""
+    try:
+        with open(f"/proc/sys/fs/protected_{what}") as file:
+            return int(file.read())
+    except (OSError, ValueError):
+        return 0
+
+
 class Permissions:
     """What handlers demand for the task whose call they answer. EACCES where bits or ACL forbid it, EPERM where ownership or a
     capability is wanting."""
@@ -110,7 +127,40 @@ class Permissions:
     def demand(self, dentry: Dentry, want: int) -> None:
         """To read, write, execute or search. EACCES."""
         who = self.who
-        if who is not None and want and not may(who, dentry.stat(), access_acl(dentry), want):
+        if (
+            who is None
+            or not want
+            or (who.capable(capabilities.DAC_OVERRIDE) and (dentry.kind == DIRECTORY or not want & EXECUTE))
+        ):
+            return
+        if dentry.proc and self.demand_process(dentry, who, want):
+            return
+        found = dentry.stat()
+        acl = access_acl(dentry) if found.mode & 0o070 and who.uid.fs != found.uid else None
+        if not may(who, found, acl, want):
+            fail(errno.EACCES)
+
+    def demand_process(self, dentry: Dentry, who: Credentials, want: int) -> bool:
+        """What belongs to a process in /proc belongs to its virtual user, and what not all may read or write is for those who may
+        look into it (ptrace(2)). `False`: it belongs to no process. EACCES."""
+        path = proc_path(dentry) or b""
+        match = OF_PROCESS.match(path)
+        if match is None:
+            return False
+        if dentry.stat().mode & want != want:
+            self.demand_look(who, int(match[1]))
+        return True
+
+    def demand_access(self, tid: int, pid: int) -> None:
+        """Task *tid* wants to look into a process: by its real user, and by its virtual one. EACCES, ESRCH."""
+        demand_access(tid, pid)
+        if self.who is not None and group_of(tid) != group_of(pid):
+            self.demand_look(self.who, pid)
+
+    def demand_look(self, who: Credentials, pid: int) -> None:
+        """EACCES."""
+        other = self.supervisor.contexts.of(pid).credentials
+        if other is not None and not may_look(who, other):
             fail(errno.EACCES)
 
     def demand_search(self, directory: Dentry) -> None:
@@ -162,6 +212,53 @@ class Permissions:
                 if each is not None and each.kind == DIRECTORY:
                     self.demand(each, WRITE)
 
+    def own(self, directory: Dentry, node: Node, uid: int, gid: int) -> None:
+        """A task has made a file. Where the host gives it to the real user, the view remembers whose it is."""
+        owners = directory.mount.owners
+        if owners is not None:
+            found = node.stat()
+            if found.uid != uid:
+                owners.give(found, uid, found.gid if directory.stat().mode & stat.S_ISGID else gid)
+
+    # ---------------------------------------------------------------- fs.protected_* (proc_sys_fs(5))
+
+    def demand_following(self, directory: Dentry, link: Dentry) -> None:
+        """To follow a link at the end of a name: in a sticky directory that all may write, only one's own and the directory's
+        owner's (may_follow_link in the kernel's fs/namei.c). EACCES."""
+        who = self.who
+        if who is None or not protected("symlinks"):
+            return
+        above = directory.stat()
+        if above.mode & STICKY_FOR_ALL == STICKY_FOR_ALL and link.stat().uid not in (who.uid.fs, above.uid):
+            fail(errno.EACCES)
+
+    def demand_link(self, dentry: Dentry) -> None:
+        """To give it another name: its owner may, and who may read and write it, if it is no program with privileges
+        (may_linkat). EPERM."""
+        who = self.who
+        if who is None or not protected("hardlinks"):
+            return
+        found = dentry.stat()
+        privileged = found.mode & stat.S_ISUID or (found.mode & stat.S_ISGID and found.mode & stat.S_IXGRP)
+        safe = stat.S_ISREG(found.mode) and not privileged and may(who, found, access_acl(dentry), READ | WRITE)
+        if not safe and who.uid.fs != found.uid:
+            who.demand(capabilities.FOWNER)
+
+    def demand_making(self, dentry: Dentry) -> None:
+        """To open with O_CREAT what is there already, in a sticky directory: somebody may have put it there for us
+        (may_create_in_sticky). EACCES."""
+        who = self.who
+        level = {stat.S_IFREG: "regular", stat.S_IFIFO: "fifos"}.get(dentry.kind)
+        if who is None or level is None or dentry.parent is None or not protected(level):
+            return
+        above = dentry.parent.stat()
+        if not above.mode & stat.S_ISVTX or dentry.stat().uid in (who.uid.fs, above.uid):
+            return
+        if above.mode & stat.S_IWOTH or (above.mode & stat.S_IWGRP and protected(level) > 1):
+            fail(errno.EACCES)
+
+    # ---------------------------------------------------------------- what changes a file
+
     def demand_owner(self, dentry: Dentry) -> None:
         """To change mode, times or ACLs. EPERM."""
         who = self.who
@@ -193,6 +290,16 @@ class Permissions:
             mode &= ~stat.S_ISGID
         return mode
 
+    def lost_by_writing(self, dentry: Dentry) -> int:
+        """The mode bits that a file loses when the task writes it: `Placeholder.losing`. In omnipotent mode, too: others may
+        trust the file."""
+        who = self.supervisor.context.credentials
+        if who is None:
+            return 0 if dentry.real or os.geteuid() == 0 else stat.S_ISUID  # of real files the kernel knows
+        if who.capable(capabilities.FSETID):
+            return 0
+        return stat.S_ISUID | (0 if who.in_group(dentry.stat().gid) else stat.S_ISGID)
+
     def demand_attribute(self, dentry: Dentry, name: bytes, writing: bool) -> None:
         """For an extended attribute. EPERM, EACCES; ENODATA where reading is not allowed and nothing shall show."""
         who = self.who
@@ -202,6 +309,8 @@ class Permissions:
             if not who.capable(capabilities.SYS_ADMIN):
                 fail(errno.EPERM if writing else errno.ENODATA)
         elif name.startswith(b"user."):
+            if dentry.kind not in (DIRECTORY, REGULAR):
+                fail(errno.EPERM if writing else errno.ENODATA)
             if writing and dentry.kind == DIRECTORY and dentry.stat().mode & stat.S_ISVTX:
                 self.demand_owner(dentry)
             self.demand(dentry, WRITE if writing else READ)
@@ -209,6 +318,14 @@ class Permissions:
             who.demand(capabilities.SETFCAP if name == b"security.capability" else capabilities.SYS_ADMIN)
         elif writing:
             self.demand_owner(dentry)
+
+
+def may_look(who: Credentials, other: Credentials) -> bool:
+    """Whether *who* may look into a process that *other* runs: PTRACE_MODE_READ_FSCREDS, ptrace(2)."""
+    if who.capable(capabilities.SYS_PTRACE):
+        return True
+    uid, gid = other.uid, other.gid
+    return {uid.real, uid.effective, uid.saved} == {who.uid.fs} and {gid.real, gid.effective, gid.saved} == {who.gid.fs}
 
 
 def is_within(dentry: Dentry, above: Dentry) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 from typing import Final
 
 from vfs.api import Change, Handle, Stat
@@ -33,6 +34,7 @@ class Placeholder:
         "holder",
         "known",
         "known_atime",
+        "losing",
         "number",
         "read_at",
         "size",
@@ -57,6 +59,8 @@ class Placeholder:
         """It was changed, and then got times that do not tell so."""
         self.untracked = False
         """It may be changed without a new mtime: it is mapped."""
+        self.losing = 0
+        """Mode bits (S_ISUID, S_ISGID) that it loses when it is changed: somebody without CAP_FSETID may write it."""
         self.error = 0
         """Why it could not be written back, for fsync."""
         self.handle: Handle | None = None
@@ -130,20 +134,22 @@ class Placeholder:
         found = os.fstat(self.holder)
         return (found.st_size, found.st_mtime_ns) != self.known
 
-    def overlay(self, stat: Stat) -> Stat:
+    def overlay(self, told: Stat) -> Stat:
         """What the file is, the memfd told: of what is *written* it is the truth, of others it knows when they were read."""
         found = os.fstat(self.holder)
         if self.written:
-            stat.size, stat.blocks = found.st_size, found.st_blocks
+            told.size, told.blocks = found.st_size, found.st_blocks
+            if self.unstored or (found.st_size, found.st_mtime_ns) != self.known:
+                told.mode = left_by_writing(told.mode, self.losing)
             if (found.st_size, found.st_mtime_ns) != self.known:
-                stat.mtime = found.st_mtime_ns
-                stat.ctime = max(stat.ctime, found.st_mtime_ns)
+                told.mtime = found.st_mtime_ns
+                told.ctime = max(told.ctime, found.st_mtime_ns)
         # As the option relatime has it. (The memfd notes every read.)
         atime = found.st_atime_ns
-        stat.atime = max(stat.atime, self.read_at)
-        if atime != self.known_atime and (stat.atime <= max(stat.mtime, stat.ctime) or atime - stat.atime > DAY):
-            stat.atime = self.read_at = max(stat.atime, atime)
-        return stat
+        told.atime = max(told.atime, self.read_at)
+        if atime != self.known_atime and (told.atime <= max(told.mtime, told.ctime) or atime - told.atime > DAY):
+            told.atime = self.read_at = max(told.atime, atime)
+        return told
 
     def keep_atime(self) -> None:
         """The memfd is about to go: the module gets to know when it was read last."""
@@ -168,6 +174,14 @@ class Placeholder:
     def is_open(self) -> bool:
         """Whether anybody besides us has the memfd open or mapped."""
         return self.dentry.kind == REGULAR and not can_lease(self.holder, fcntl.F_WRLCK)
+
+
+def left_by_writing(mode: int, losing: int) -> int:
+    """What a change of a regular file's content leaves of its mode; *losing*: `Placeholder.losing`
+    (setattr_should_drop_suidgid in the kernel's fs/attr.c)."""
+    if not losing or not stat.S_ISREG(mode):
+        return mode
+    return mode & ~losing & ~(stat.S_ISGID if mode & stat.S_IXGRP else 0)
 
 
 def can_lease(descriptor: int, kind: int) -> bool:

@@ -5,6 +5,9 @@ the kernel knows stays what it is, so no privilege is needed; but what the kerne
 below the root must be virtual. A directory of the host therefore is shown by a *hidden* mount: a bind of the directory onto
 itself that is in no mount table, and that nobody sees but who has his root in it. Otherwise it stands for the host: what is
 mounted in it is seen from outside.
+
+The same shows the whole host to tasks of a view in human mode that may not do all (`confine`): what the kernel would allow them,
+by the real user, is not what their virtual one may.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from vfs.api import Filesystem, HostDirectory, registry, unsupported
 from vfs.view.dentry import Dentry, Place
-from vfs.view.mounts import Mount, Superblock, ViewOptions
+from vfs.view.mounts import Mount, Owners, Superblock, ViewOptions
 from vfs.view.names import same
 
 if TYPE_CHECKING:
@@ -39,6 +42,14 @@ def root_at(supervisor: Supervisor, place: Place) -> Dentry | None:
     if same(place, supervisor.view.names.root):
         return None
     return place if isinstance(place, Dentry) else hidden(supervisor, place).root
+
+
+def confine(supervisor: Supervisor) -> Dentry:
+    """The host's root directory as a virtual one."""
+    mount = hidden(supervisor, b"/")
+    if mount.owners is None:
+        mount.owners = Owners()
+    return mount.root
 
 
 def virtual(supervisor: Supervisor, path: bytes) -> Dentry:
@@ -73,5 +84,5 @@ def forget_unused(supervisor: Supervisor) -> None:
     supervisor.contexts.sweep()
     used = {context.root.mount for context in supervisor.contexts.by_number.values() if context.root is not None}
     for view in supervisor.views:
-        view.hidden = {path: mount for path, mount in view.hidden.items() if mount in used}
+        view.hidden = {path: mount for path, mount in view.hidden.items() if mount in used or path == b"/"}
     supervisor.release()

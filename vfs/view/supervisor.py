@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable
 
 from vfs.api import fail, message
+from vfs.view import roots
 from vfs.view.calls import (
     attributes,
     changes,
@@ -90,6 +91,7 @@ class Supervisor:
         self.tasks.root_of = lambda tid: self.contexts.of(tid).root
         self.files.users = self.all_held
         self.files.written.say = self.say
+        self.files.lists_itself = self.lists_itself
         Flusher(self.files.written, self.workers)
         self.pids: Callable[[], Iterable[int]] = lambda: ()
         """The processes of all views; set when they have started."""
@@ -98,6 +100,8 @@ class Supervisor:
         self.identity = identity.Identity(self)
         self.permissions = Permissions(self)
         self.shortcut = Shortcut(self)
+        self.files.losing = self.permissions.lost_by_writing
+        self.tasks.demand_access = self.permissions.demand_access
         self.table = CallTable()
         for subject in SUBJECTS:
             subject.install(self.table, self)
@@ -116,7 +120,13 @@ class Supervisor:
         """From here on a task of *context* is answered."""
         self.context = context
         self.view = context.view
-        self.view.names.top = context.root
+        names = self.view.names
+        names.top = context.root
+        names.base = roots.confine(self) if context.confined else None
+
+    def lists_itself(self, directory: Dentry) -> bool:
+        """Whether a directory of the host's, which is virtual only for permissions' sake, has the names that the view shows."""
+        return self.view.names.is_hosts(directory) and directory.path not in self.view.mounts.added
 
     def enter_again(self, context: Context) -> None:
         """The same after others were answered."""
@@ -134,6 +144,7 @@ class Supervisor:
         """From now on permissions count in a view (human mode)."""
         view.human = True
         view.names.search_allowed = self.permissions.demand_search
+        view.names.following_allowed = self.permissions.demand_following
 
     def fork(self, view: View) -> View:
         """A view that starts from *view*, to be apart from now on."""
@@ -238,7 +249,8 @@ class Supervisor:
             return root is not None and root.mount.superblock is superblock and (mount is None or root.mount is mount)
 
         ours = {p.number for p in superblock.placeholders.values() if mount is None or p.dentry.mount is mount}
-        if not ours and not any(is_root(context.root) for context in self.contexts.by_number.values()):
+        handed = mount.handed if mount is not None else set()
+        if not ours and not handed and not any(is_root(context.root) for context in self.contexts.by_number.values()):
             return None
         for pid in self.pids():
             context = self.contexts.of(pid)
@@ -250,7 +262,28 @@ class Supervisor:
                 placeholder = self.files.of_link(text)
                 if placeholder is not None and placeholder.number in ours:
                     return pid
+            if handed and not handed.isdisjoint(self.files_of(pid)):
+                return pid
+        if mount is not None:
+            mount.handed.clear()
         return None
+
+    def files_of(self, pid: int) -> Iterable[tuple[int, int]]:
+        """Device and inode of what a process has open, mapped, or runs."""
+        base = b"/proc/%d/" % pid
+        try:
+            links = [b"exe", *(b"fd/" + number for number in os.listdir(base + b"fd"))]
+            with open(base + b"maps", "rb") as maps:
+                for major, minor, ino in set(re.findall(rb" ([0-9a-f]+):([0-9a-f]+) (\d+) ", maps.read())):
+                    yield os.makedev(int(major, 16), int(minor, 16)), int(ino)
+        except OSError:
+            return
+        for link in links:
+            try:
+                found = os.stat(base + link)
+            except OSError:
+                continue
+            yield found.st_dev, found.st_ino
 
     def all_held(self) -> Iterable[bytes]:
         """The names of all that the view's processes hold."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from vfs.view.files import OpenFiles
 from vfs.view.kernel.abi import AT_FDCWD
+from vfs.view.proc.access import demand_access
 
 if TYPE_CHECKING:
     from vfs.view.credentials import Credentials
@@ -42,6 +43,8 @@ class Tasks:
         """The virtual credentials of the task whose call is being answered."""
         self.root_of: Callable[[int], Dentry | None] = lambda tid: None
         """The root directory of a task, by chroot(2); `None`: its view's."""
+        self.demand_access: Callable[[int, int], None] = demand_access
+        """EACCES: task one may not look into process two (ptrace(2))."""
         self.roots_differ = False
         """Whether a task of another mount namespace ever changed its root: then `has_other_root` must be asked."""
         self.differ: Callable[[], None] = lambda: None

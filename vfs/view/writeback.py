@@ -8,6 +8,7 @@ oldest few files are looked at whenever another is opened for writing, some twic
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import os
@@ -17,7 +18,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from vfs.api import Change, Handle
-from vfs.view.placeholder import Placeholder
+from vfs.view.placeholder import Placeholder, left_by_writing
 
 if TYPE_CHECKING:
     from vfs.view.mounts import Superblock
@@ -29,6 +30,9 @@ LOOKED_AT: Final = 4
 LOOKED_AT_IN_PASSING: Final = 256
 INTERVAL: Final = 0.5
 """Seconds."""
+
+CAPABILITY: Final = b"security.capability"
+"""A program that is changed loses its capabilities (capabilities(7))."""
 
 FALLOC_PUNCH = 3
 """FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE"""
@@ -86,6 +90,7 @@ class WriteBack:
         if not writers:
             self.files.pop(placeholder.number, None)
             placeholder.written = placeholder.untracked = False
+            placeholder.losing = 0
             self.settled(placeholder)
 
     def store(self, placeholder: Placeholder) -> None:
@@ -100,6 +105,11 @@ class WriteBack:
             change = Change(size=found.st_size if handle.size() != found.st_size else None)
             if stamped:
                 change.mtime = found.st_mtime_ns
+                mode = node.stat().mode if placeholder.losing else 0
+                left = left_by_writing(mode, placeholder.losing)
+                change.mode = left if left != mode else None
+                with contextlib.suppress(OSError):
+                    node.removexattr(CAPABILITY)
             if stamped or change.size is not None:
                 node.set(change)
         placeholder.error, placeholder.unstored = 0, False

@@ -5,6 +5,7 @@ A call that takes a whole name finds it first (ENOENT before EROFS).
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import stat
 import struct
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from vfs.api import Change, clock, fail
+from vfs.api.acl import ACCESS
 from vfs.view.calls.names import Action, demand_writable, named, opened, unless
 from vfs.view.calls.paths import NAMESPACES
 from vfs.view.calls.table import CallTable, Handler
@@ -20,6 +22,7 @@ from vfs.view.kernel.abi import AT_FDCWD, UTIME_NOW, UTIME_OMIT, XATTR_CREATE, X
 from vfs.view.kernel.notify import Call
 from vfs.view.kernel.structs import signed, signed64
 from vfs.view.permissions import WRITE
+from vfs.view.writeback import CAPABILITY
 
 if TYPE_CHECKING:
     from vfs.view.supervisor import Supervisor
@@ -71,6 +74,8 @@ class Attributes:
             demand_writable(dentry)
             self.permissions.demand_owner(dentry)
             mode = self.permissions.allowed_mode(dentry, call.args[argument] & 0o7777)
+            if mode & (stat.S_ISUID | stat.S_ISGID):
+                self.supervisor.files.demand_stored(dentry)  # what was written before takes no bits away any more
             dentry.node.set(Change(mode=dentry.kind | mode))
             self.supervisor.files.refresh(dentry)
             return 0
@@ -87,10 +92,13 @@ class Attributes:
             self.permissions.demand_chown(dentry, change.uid, change.gid)
             mode = dentry.stat().mode
             if dentry.kind == REGULAR and mode & (stat.S_ISUID | stat.S_ISGID):
-                change.mode = mode & ~stat.S_ISUID
+                change.mode = self.permissions.allowed_mode(dentry, mode & ~stat.S_ISUID)
                 if mode & stat.S_IXGRP:
                     change.mode &= ~stat.S_ISGID
             dentry.node.set(change)
+            if dentry.kind == REGULAR:
+                with contextlib.suppress(OSError):
+                    dentry.node.removexattr(CAPABILITY)
             self.supervisor.files.refresh(dentry)
             return 0
 
@@ -139,7 +147,14 @@ class Attributes:
         demand_writable(dentry)
         name = attribute(call)
         self.permissions.demand_attribute(dentry, name, writing=True)
+        if name == CAPABILITY:
+            self.supervisor.files.demand_stored(dentry)
         dentry.node.setxattr(name, value, call.args[4] & 0xFFFFFFFF)
+        if name == ACCESS:  # an ACL sets the mode
+            mode = dentry.stat().mode
+            allowed = self.permissions.allowed_mode(dentry, mode)
+            if allowed != mode:
+                dentry.node.set(Change(mode=allowed))
         return 0
 
     def removexattr(self, call: Call, dentry: Dentry) -> int:

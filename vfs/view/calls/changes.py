@@ -118,7 +118,8 @@ class Changes:
 
     def directory(self, call: Call, above: Dentry, name: bytes, path: int) -> None:
         uid, gid, umask = self.supervisor.tasks.creator(call.tid)
-        above.node.mkdir(name, left_by_umask(above, call.args[path + 1] & 0o1777, umask), uid, gid)
+        node = above.node.mkdir(name, left_by_umask(above, call.args[path + 1] & 0o1777, umask), uid, gid)
+        self.supervisor.permissions.own(above, node, uid, gid)
 
     def node(self, call: Call, above: Dentry, name: bytes, path: int) -> None:
         mode = call.args[path + 1] & 0xFFFFFFFF
@@ -127,11 +128,12 @@ class Changes:
             fail(errno.EPERM if kind == DIRECTORY else errno.EINVAL)
         uid, gid, umask = self.supervisor.tasks.creator(call.tid)
         rdev = call.args[path + 2] if kind in (stat.S_IFCHR, stat.S_IFBLK) else 0
-        above.node.create(name, kind | left_by_umask(above, mode & 0o7777, umask), rdev & 0xFFFFFFFF, uid, gid)
+        node = above.node.create(name, kind | left_by_umask(above, mode & 0o7777, umask), rdev & 0xFFFFFFFF, uid, gid)
+        self.supervisor.permissions.own(above, node, uid, gid)
 
     def symlink(self, call: Call, above: Dentry, name: bytes, path: int) -> None:
         uid, gid, _ = self.supervisor.tasks.creator(call.tid)
-        above.node.symlink(name, call.string(0), uid, gid)
+        self.supervisor.permissions.own(above, above.node.symlink(name, call.string(0), uid, gid), uid, gid)
 
     def refuse(self, parent: Parent, directory: bool) -> int:
         """What is wrong with making a new entry there; 0: nothing that we know of."""
@@ -248,9 +250,10 @@ class Changes:
 
     def link_virtual(self, source: Place | None, target: Parent) -> int:
         assert isinstance(source, Dentry) and isinstance(target.place, Dentry)  # they are of one mount
+        self.supervisor.permissions.demand_link(source)
+        self.supervisor.permissions.demand_entry(target.place)
         if source.kind == DIRECTORY:
             return -errno.EPERM
-        self.supervisor.permissions.demand_entry(target.place)
         target.place.node.link(target.name, source.node)
         self.supervisor.view.names.appeared(target.place, target.name)
         return 0

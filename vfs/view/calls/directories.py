@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 from vfs.api import fail
 from vfs.view import roots
-from vfs.view.calls.names import named, show
+from vfs.view.calls.names import named, redirect, show
+from vfs.view.calls.refused import is_capable
 from vfs.view.calls.table import CallTable, Handler
 from vfs.view.credentials import SYS_CHROOT
 from vfs.view.dentry import DIRECTORY, Dentry
-from vfs.view.files import READY
+from vfs.view.files import READY, host_directory
 from vfs.view.kernel import structs
-from vfs.view.kernel.abi import AT_FDCWD
+from vfs.view.kernel.abi import AT_FDCWD, CAP_SYS_ADMIN
 from vfs.view.kernel.inplace import is_traced
 from vfs.view.kernel.loop import let_through
 from vfs.view.kernel.notify import CONTINUE, Call
@@ -43,7 +44,8 @@ def install(table: CallTable, supervisor: Supervisor) -> None:
     table.always(lambda call: calls.getdents(call, structs.pack_dirent64), "getdents64")
     table.always(lambda call: calls.getdents(call, structs.pack_dirent), "getdents")
     table.always(calls.moving(named(supervisor, calls.chdir)), "chdir")
-    table.always(calls.moving(let_through), "fchdir", "setns")
+    table.always(calls.moving(calls.fchdir), "fchdir")
+    table.always(calls.moving(let_through), "setns")
     table.always(calls.getcwd, "getcwd")
     table.always(calls.chroot, "chroot")
     table.always(calls.pivot_root, "pivot_root")
@@ -134,11 +136,37 @@ class Directories:
         if dentry.kind != DIRECTORY:
             fail(errno.ENOTDIR)
         self.supervisor.permissions.demand_search(dentry)
+        if self.supervisor.view.names.is_hosts(dentry):
+            return self.chdir_on_host(call, dentry)
         files = self.supervisor.files
         placeholder = files.placeholder(dentry)
         if is_traced(call.tid):
             return self.supervisor.traced.chdir(call, placeholder.holder)
-        number = files.give(call, placeholder, placeholder.holder, True, answer=False)
+        return self.change_into(call, files.give(call, placeholder, placeholder.holder, True, answer=False))
+
+    def fchdir(self, call: Call) -> int:
+        """The kernel does it: what stands for a virtual directory is a real one. EACCES: who could open it need not be allowed to
+        search it."""
+        supervisor = self.supervisor
+        if supervisor.permissions.who is not None:
+            place = supervisor.tasks.place(call.tid, signed(call.args[0]))
+            if isinstance(place, bytes) and supervisor.view.names.base is not None:
+                place = supervisor.view.names.inward(place, supervisor.view.names.base)
+            if isinstance(place, Dentry) and place.kind == DIRECTORY:
+                supervisor.permissions.demand_search(place)
+        return CONTINUE
+
+    def chdir_on_host(self, call: Call, dentry: Dentry) -> int:
+        try:
+            with host_directory(dentry) as descriptor:
+                if is_traced(call.tid):
+                    return self.supervisor.traced.chdir(call, descriptor)
+                return self.change_into(call, call.add_fd(descriptor, None, True, answer=False))
+        except PermissionError:  # the real user may search it, and not read it
+            return redirect(self.supervisor, call, 0, None, dentry.node.host_path() or fail(errno.ENOENT))
+
+    def change_into(self, call: Call, number: int) -> int:
+        """fchdir with the task's new descriptor, which goes."""
         with call.stop() as stopped:
             result = stopped.syscall("fchdir", number, 0, 0, 0, 0, call.listener.cookie)
             stopped.syscall("close", number)
@@ -183,5 +211,15 @@ class Directories:
             return stopped.finish(0)
 
     def pivot_root(self, call: Call) -> int:
-        self.supervisor.tasks.pivots(call.tid)
+        """EINVAL: nothing virtual can be the root of a mount namespace. What else is asked for the kernel decides."""
+        supervisor = self.supervisor
+        if not supervisor.view.mounts.idle and (supervisor.permissions.who is None or not supervisor.context.confined):
+            for argument in (0, 1):
+                try:
+                    found = supervisor.view.names.locate(call, AT_FDCWD, call.string(argument))
+                except OSError:
+                    continue  # the kernel will say so
+                if found is not None and found.crossed:
+                    return -(errno.EINVAL if is_capable(call.tid, CAP_SYS_ADMIN) else errno.EPERM)
+        supervisor.tasks.pivots(call.tid)
         return CONTINUE

@@ -117,6 +117,10 @@ class Execute:
             self.check(place)
             show(supervisor, call, place)
             supervisor.files.demand_stored(place)
+        if isinstance(place, Dentry) and supervisor.view.names.is_hosts(place):
+            native = self.host_path(call, dirfd, request.name)
+            crossed = native is None or not is_same(place, native)
+            place = place.path
         words, virtual, last = self.interpreters(call, place, self.script_name(call, request))
         if len(words) > 1 and (virtual or crossed or isinstance(place, Dentry)):
             return self.script(call, request, words, last)
@@ -249,8 +253,11 @@ class Execute:
                 fail(errno.ENOENT)
             place = found.place
             if isinstance(place, Dentry):
-                virtual = True
                 self.check(place)
+                if self.supervisor.view.names.is_hosts(place):
+                    place = place.path
+                else:
+                    virtual = True
         fail(errno.ELOOP)
 
     def head(self, place: Place) -> bytes:

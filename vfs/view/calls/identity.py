@@ -20,7 +20,7 @@ from vfs.api import fail
 from vfs.view import control, credentials
 from vfs.view.calls.table import CallTable
 from vfs.view.contexts import BITS, QUERY
-from vfs.view.credentials import SAME, Credentials
+from vfs.view.credentials import SAME, Credentials, FileCapabilities
 from vfs.view.dentry import Dentry
 from vfs.view.kernel.abi import SECCOMP_SET_MODE_FILTER, SECCOMP_SET_MODE_STRICT
 from vfs.view.kernel.filter import NOTIFY, Among, Rule, When
@@ -28,6 +28,7 @@ from vfs.view.kernel.notify import CONTINUE, Call
 from vfs.view.kernel.structs import signed
 from vfs.view.kernel.trace import Stopped
 from vfs.view.protocol import MAGIC
+from vfs.view.writeback import CAPABILITY
 
 if TYPE_CHECKING:
     from vfs.view.supervisor import Supervisor
@@ -86,6 +87,14 @@ def demand_ids(ids: list[int]) -> list[int]:
     return ids
 
 
+def file_capabilities(program: Dentry) -> FileCapabilities | None:
+    """Those that a program has; `None`: none."""
+    try:
+        return FileCapabilities.unpack(program.node.getxattr(CAPABILITY))
+    except OSError:
+        return None
+
+
 def real_credentials(tid: int) -> Credentials:
     """The host's, of a task (proc_pid_status(5))."""
     found = {}
@@ -114,15 +123,17 @@ class Identity:
         execve(2) says: set-user-ID and set-group-ID count where the mount allows them."""
         contexts, old = self.supervisor.contexts, self.supervisor.context.credentials
         owner = group = None
-        if program is not None and not program.mount.options.nosuid:
+        own: FileCapabilities | None = None
+        if program is not None and not program.mount.options.nosuid and not program.mount.hidden:
             found = program.stat()
             owner = found.uid if found.mode & stat.S_ISUID else None
             group = found.gid if found.mode & stat.S_ISGID and found.mode & stat.S_IXGRP else None
+            own = file_capabilities(program)
         if old is None:
             if owner is None and group is None:
                 return
             old = real_credentials(call.tid)
-        new = old.after_exec(owner, group)
+        new = old.after_exec(owner, group, own)
         if new != old:
             contexts.change(call, stopped, contexts.intern(self.supervisor.view, new, self.supervisor.context.root))
 

@@ -440,6 +440,8 @@ class Mounting:
         found = self.supervisor.view.names.locate(call, AT_FDCWD, name, follow)
         if found is None:
             fail(errno.ENOENT)
+        if isinstance(found.place, Dentry) and self.supervisor.view.names.is_hosts(found.place):
+            return found.place.path
         if isinstance(found.place, bytes):
             os.stat(found.place, follow_symlinks=follow)
         return found.place

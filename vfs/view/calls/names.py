@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from vfs.api import fail
 from vfs.view.calls.table import Handler
-from vfs.view.dentry import Dentry
+from vfs.view.dentry import Dentry, Place
 from vfs.view.kernel.abi import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW
 from vfs.view.kernel.notify import CONTINUE, Call
 from vfs.view.kernel.structs import signed
@@ -74,17 +74,49 @@ def unless(refused: Callable[[Call], bool], handler: Handler) -> Handler:
 
 def with_descriptor(supervisor: Supervisor, call: Call, number: int, action: Action) -> int:
     """Call *action* with what a descriptor, or the cwd, stands for."""
-    place = supervisor.tasks.place(call.tid, number)
+    place: Place | None = supervisor.tasks.place(call.tid, number)
+    if isinstance(place, bytes) and call.name in CHANGING:
+        place = of_host(supervisor, call, number)
     return action(call, place) if isinstance(place, Dentry) else CONTINUE
+
+
+CHANGING = frozenset(["fchmod", "fchown", "fsetxattr", "fremovexattr", "fchownat", "fchmodat2", "utimensat", "futimesat"])
+"""Calls on descriptors that ask for more than the descriptor allows."""
+
+
+def of_host(supervisor: Supervisor, call: Call, number: int) -> Dentry | None:
+    """For a task whose permissions the kernel does not know: the file of the host's that it has open, so that they are asked.
+    `None`: the kernel may decide. EPERM: the file has no name any more, and another owner."""
+    names = supervisor.view.names
+    who = supervisor.permissions.who
+    if names.base is None or who is None:
+        return None
+    link = b"/proc/%d/cwd" % call.tid if number == AT_FDCWD else b"/proc/%d/fd/%d" % (call.tid, number)
+    try:
+        text, found = os.readlink(link), os.stat(link)
+    except OSError:
+        return None
+    if text[:1] == b"/":
+        try:
+            place = names.inward(text, names.base)
+            if isinstance(place, Dentry) and place.stat().real == (found.st_dev, found.st_ino):
+                return place
+        except OSError:
+            pass
+    owners = names.base.mount.owners
+    known = owners.by_number.get((found.st_dev, found.st_ino)) if owners is not None else None
+    return None if who.uid.fs == (known[0] if known is not None else found.st_uid) else fail(errno.EPERM)
 
 
 def opened(supervisor: Supervisor, action: Action, argument: int = 0) -> Handler:
     """A handler for a call on a descriptor."""
 
     def handler(call: Call) -> int:
-        placeholder = supervisor.files.of_descriptor(call.tid, signed(call.args[argument]))
+        number = signed(call.args[argument])
+        placeholder = supervisor.files.of_descriptor(call.tid, number)
         if placeholder is None:
-            return CONTINUE
+            dentry = of_host(supervisor, call, number) if supervisor.view.names.base and call.name in CHANGING else None
+            return action(call, dentry) if dentry is not None else CONTINUE
         show(supervisor, call, placeholder.dentry)
         return action(call, placeholder.dentry)
 

@@ -20,7 +20,7 @@ from vfs.view.kernel.abi import AT_FDCWD, RESOLVE_BENEATH, RESOLVE_IN_ROOT
 from vfs.view.kernel.notify import CONTINUE, Call
 from vfs.view.kernel.structs import signed
 from vfs.view.names import Elsewhere, Missing
-from vfs.view.proc.files import open_file
+from vfs.view.proc.files import FILESYSTEMS, open_file
 
 if TYPE_CHECKING:
     from vfs.view.supervisor import Supervisor
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 PAGE = 4096
 O_TMPFILE = os.O_TMPFILE & ~os.O_DIRECTORY
 RESOLVE_KNOWN = 0x3F
+MEMORY = 1
+"""The major number of /dev/null, zero, full, random and urandom."""
 
 
 def install(table: CallTable, supervisor: Supervisor) -> None:
@@ -64,8 +66,11 @@ class Opening:
     def open(self, call: Call, dirfd: int | None, path: int, flags: int, mode: int, resolve: int = 0) -> int:
         """All of them: *dirfd* and *path* are argument numbers, *flags*, *mode* and *resolve* as openat2(2) has them."""
         supervisor = self.supervisor
-        if supervisor.view.mounts.idle and not (supervisor.shortcut.libraries and call.string(path).startswith(b"/proc/")):
-            return CONTINUE
+        if supervisor.view.mounts.idle:
+            name = call.string(path)
+            # mount(8) looks there for what it could try. Of other files of /proc the shortcut's library is to be hidden.
+            if name != FILESYSTEMS and not (supervisor.shortcut.libraries and name.startswith(b"/proc/")):
+                return CONTINUE
         making = bool(flags & os.O_CREAT) and not flags & os.O_PATH
         temporary = bool(flags & O_TMPFILE) and not flags & os.O_PATH
         if (making and flags & os.O_DIRECTORY) or (temporary and not (flags & os.O_DIRECTORY and flags & os.O_ACCMODE)):
@@ -104,14 +109,22 @@ class Opening:
         if not isinstance(place, Dentry):
             return self.open_host(call, place, flags) if place else CONTINUE
         show(supervisor, call, place)
+        if flags & os.O_PATH and supervisor.view.names.is_hosts(place):
+            # Nobody can be given such a descriptor. It allows nothing: what is done by it is asked anew.
+            self.check(place, flags)
+            return redirect(supervisor, call, path, dirfd, place.node.host_path() or fail(errno.ENOENT))
         if temporary:
             return self.temporary(call, place, flags, mode)
         self.check(place, flags)
+        if making:
+            supervisor.permissions.demand_making(place)
         supervisor.permissions.demand_open(place, flags)
         if not flags & os.O_PATH:
             device = self.device(place)
             if device is not None:
                 return supervisor.files.open_device(call, device, flags)
+        if stat.S_ISCHR(place.kind) and os.major(place.stat().rdev) == MEMORY and supervisor.view.names.is_hosts(place):
+            return self.memory_device(call, place, flags)
         special = self.special(place) if not flags & os.O_PATH else None
         if special is not None:
             return redirect_unwatched(supervisor, call, path, dirfd, special)
@@ -189,6 +202,7 @@ class Opening:
         self.supervisor.permissions.demand_entry(directory)
         uid, gid, umask = self.supervisor.tasks.creator(call.tid)
         node = directory.node.create(name, stat.S_IFREG | left_by_umask(directory, mode & 0o7777, umask), 0, uid, gid)
+        self.supervisor.permissions.own(directory, node, uid, gid)
         self.supervisor.view.names.appeared(directory, name)
         return self.open_new(call, directory.child(name, node), flags)
 
@@ -200,6 +214,7 @@ class Opening:
         self.supervisor.permissions.demand_entry(directory)
         uid, gid, umask = self.supervisor.tasks.creator(call.tid)
         node = directory.node.temporary(stat.S_IFREG | left_by_umask(directory, mode & 0o7777, umask), uid, gid)
+        self.supervisor.permissions.own(directory, node, uid, gid)
         dentry = Dentry(directory.mount, directory, b"#%d" % node.ino, node)
         dentry.removed = True
         return self.open_new(call, dentry, flags & ~(O_TMPFILE | os.O_DIRECTORY))
@@ -215,7 +230,7 @@ class Opening:
                     return self.supervisor.files.open(call, dentry, flags)
             with opened_wide(dentry.node):  # only: the task, when it goes on, may give it another mode at once
                 handle = dentry.node.open(flags)
-            return self.supervisor.files.hand_on(call, handle, flags)
+            return self.supervisor.files.hand_on(call, dentry, handle, flags)
 
     def check(self, dentry: Dentry, flags: int) -> None:
         """What open(2) refuses. EEXIST, ELOOP, EISDIR, ENOTDIR, EROFS."""
@@ -237,6 +252,17 @@ class Opening:
                 dentry.node.entries()  # the host's EACCES belongs to the open, not to the listing
         elif writing and dentry.kind == REGULAR:
             demand_writable(dentry)
+
+    def memory_device(self, call: Call, dentry: Dentry, flags: int) -> int:
+        """/dev/null and its kin are the same for everybody, and open at once: we do it."""
+        kept = os.O_ACCMODE | os.O_NONBLOCK | os.O_APPEND
+        descriptor = os.open(dentry.node.host_path() or fail(errno.ENXIO), flags & kept | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            if os.fstat(descriptor).st_rdev != dentry.stat().rdev:
+                fail(errno.ENXIO)
+            return call.add_fd(descriptor, None, bool(flags & os.O_CLOEXEC))
+        finally:
+            os.close(descriptor)
 
     def special(self, dentry: Dentry) -> bytes | None:
         """The host's name to open instead of a fifo or device; `None` for what we serve. ENXIO (a socket, no such device here),

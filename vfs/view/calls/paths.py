@@ -58,7 +58,7 @@ def install(table: CallTable, supervisor: Supervisor) -> None:
     always(readlink(supervisor, 0, None), "readlink")
     always(readlink(supervisor, 1, 0), "readlinkat")
 
-    always(named(supervisor, statfs_to(supervisor)), "statfs")
+    always(named(supervisor, statfs_by_name(supervisor)), "statfs")
     always(opened(supervisor, statfs_to(supervisor)), "fstatfs")
 
     get = getxattr(supervisor)
@@ -122,7 +122,9 @@ def statx(call: Call, dentry: Dentry) -> int:
     if packed is None:
         s = dentry.stat()
         packed = structs.pack_statx(
-            abi.STATX_BASIC_STATS | abi.STATX_MNT_ID | (abi.STATX_BTIME if s.btime is not None else 0),
+            abi.STATX_BASIC_STATS
+            | (0 if dentry.mount.hidden else abi.STATX_MNT_ID)
+            | (abi.STATX_BTIME if s.btime is not None else 0),
             *(s.real or (dentry.mount.device, s.ino)),
             s.mode,
             s.nlink,
@@ -136,7 +138,7 @@ def statx(call: Call, dentry: Dentry) -> int:
             s.mtime,
             s.ctime,
             s.btime or 0,
-            s.attributes | (abi.STATX_ATTR_MOUNT_ROOT if dentry.parent is None else 0),
+            s.attributes | (abi.STATX_ATTR_MOUNT_ROOT if dentry.parent is None and not dentry.mount.hidden else 0),
             STATX_ATTRIBUTES,
             dentry.mount.id,
         )
@@ -154,6 +156,18 @@ def statfs_to(supervisor: Supervisor) -> Action:
         return statfs(call, dentry)
 
     return action
+
+
+def statfs_by_name(supervisor: Supervisor) -> Action:
+    """The same for a name."""
+    action = statfs_to(supervisor)
+
+    def by_name(call: Call, dentry: Dentry) -> int:
+        if dentry.mount.hidden:  # it shows many file systems
+            return redirect(supervisor, call, 0, None, dentry.node.host_path() or fail(errno.ENOENT))
+        return action(call, dentry)
+
+    return by_name
 
 
 def statfs(call: Call, dentry: Dentry) -> int:

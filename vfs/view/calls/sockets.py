@@ -77,7 +77,9 @@ class Sockets:
             path = directory.node.host_path() or fail(errno.ENOENT)
             names.appeared(directory, name)
             self.bound[join(path, name)] = given
-            return self.to(call, 1, address_of(join(path, name)))
+            if names.base is None:
+                return self.to(call, 1, address_of(join(path, name)))
+            return self.bind_for_another(call, directory, name, join(path, name))
         uid, gid, umask = self.supervisor.tasks.creator(call.tid)
         node = directory.node.create(name, stat.S_IFSOCK | left_by_umask(directory, 0o777, umask), 0, uid, gid)
         names.appeared(directory, name)
@@ -101,6 +103,22 @@ class Sockets:
                 directory.node.unlink(name)
                 names.vanished(directory, name)
             raise
+
+    def bind_for_another(self, call: Call, directory: Dentry, name: bytes, path: bytes) -> int:
+        """A task makes a socket of the host's, at *path*, and its virtual user shall own it."""
+        address = address_of(path)
+        if len(address) > ADDRESS_MAX:
+            fail(errno.ENAMETOOLONG)
+        uid, gid, _ = self.supervisor.tasks.creator(call.tid)
+        with call.stop() as stopped:
+            at, size = stopped.scratch(lambda _: address)
+            result = stopped.syscall(call.name, call.args[0], at, len(address), 0, 0, self.supervisor.table.filter.cookie)
+            stopped.syscall("munmap", at, size)
+            if result >= 0:
+                if os.geteuid() == 0:
+                    os.chown(path, uid, gid, follow_symlinks=False)
+                self.supervisor.permissions.own(directory, directory.node.lookup(name), uid, gid)
+            return stopped.finish(result)
 
     def connect(self, call: Call) -> int:
         """ECONNREFUSED: nobody listens there."""

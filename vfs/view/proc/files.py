@@ -11,7 +11,7 @@ from vfs.api import registry
 from vfs.view.contexts import BITS, Context
 from vfs.view.kernel.notify import CONTINUE, Call
 from vfs.view.memfd import make_memfd
-from vfs.view.proc.access import demand_access, is_ours
+from vfs.view.proc.access import is_ours
 from vfs.view.proc.descriptors import fdinfo_text, locks_text
 from vfs.view.proc.links import text_name
 from vfs.view.proc.maps import maps_text, numa_text
@@ -78,7 +78,8 @@ PRIVATE: dict[bytes, Writer] = {
 PUBLIC: dict[bytes, Writer] = {kind: table(kind) for kind in (b"mounts", b"mountinfo", b"mountstats")} | {b"status": status}
 OF_CONTEXTS = (personality, status)
 """What differs from the host's only where a task has a context of its own."""
-SYSTEM: dict[bytes, Writer] = {b"/proc/filesystems": filesystems, b"/proc/locks": locks}
+FILESYSTEMS = b"/proc/filesystems"
+SYSTEM: dict[bytes, Writer] = {FILESYSTEMS: filesystems, b"/proc/locks": locks}
 
 
 def filesystems_text(services: Services) -> bytes:
@@ -119,7 +120,7 @@ def open_file(supervisor: Supervisor, call: Call, place: bytes, flags: int) -> i
         if write is None or plain or not is_ours(call.tid, tid):
             return CONTINUE
         if match[3] in PRIVATE:
-            demand_access(call.tid, tid)
+            supervisor.tasks.demand_access(call.tid, tid)
     with open(place, "rb") as host:
         text = host.read()
     ours = write(supervisor, tid, name, text)

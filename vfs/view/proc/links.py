@@ -7,7 +7,6 @@ import re
 from typing import TYPE_CHECKING
 
 from vfs.view.dentry import Dentry, Place
-from vfs.view.proc.access import demand_access
 
 if TYPE_CHECKING:
     from vfs.view.files import OpenFiles
@@ -70,5 +69,5 @@ def link_text(names: Names, tid: int, path: bytes) -> bytes | None:
             place = text
     if place is None:
         return None
-    demand_access(tid, pid)
+    names.tasks.demand_access(tid, pid)
     return told(place if isinstance(place, bytes) else place.shown_path, names.top)
