@@ -269,6 +269,19 @@ def test_images_of_qemu_written(tmp_path: Path, kind: str) -> None:
         agrees(path, changed)
 
 
+def test_zeros_over_a_parent_that_has_none_are_not_stored(tmp_path: Path) -> None:
+    base, path = tmp_path / "base.vmdk", tmp_path / "child.vmdk"
+    campaign.created(base, "vmdk", 64 << 20)
+    with campaign.opened_file(base, True) as device:
+        device.storage(0).write(10_000_000, b"x" * 100_000)
+    with FileStorage(str(base)) as parent:
+        campaign.created(path, "vmdk", None, backing_file=parent)
+    with campaign.opened_file(path, True) as device:
+        device.storage(0).zero(0, 64 << 20)
+    assert path.stat().st_blocks * 512 < 400_000
+    agrees(path, bytes(64 << 20))
+
+
 @pytest.mark.parametrize("zeroed", (False, True))
 @pytest.mark.parametrize("kind", (*SPARSE, "vmfsSparse"))
 def test_delta_disks_of_ours(tmp_path: Path, kind: str, zeroed: bool) -> None:

@@ -99,18 +99,34 @@ class VmdkImage(DiskImage):
 
     def zero_range(self, offset: int, length: int) -> None:
         for number, at, count in self._pieces(offset, length):
-            if not self._reads_as_zeros(self.parts[number], at, count):
-                self._touch(number).zero(at, count)
+            for first, last in self._not_zeros(number, at, count):
+                self._touch(number).zero(first, last - first)
 
     def discard_range(self, offset: int, length: int) -> None:
         for number, at, count in self._pieces(offset, length):
             if not self.parts[number].sealed:
                 self._touch(number).discard(at, count)
 
-    def _reads_as_zeros(self, part: DiskExtent, offset: int, length: int) -> bool:
-        """Whether nothing is stored of a range: nothing is to be changed then."""
-        nothing = (ZERO,) if self.parent is not None else (ZERO, HOLE)
-        return all(span.kind in nothing for span in part.spans(offset, length))
+    def _not_zeros(self, number: int, offset: int, length: int) -> list[tuple[int, int]]:
+        """The parts of a range of an extent, first and last byte, of which something is stored, here or in a parent. They end
+        where grains do, so that whole grains can be given up."""
+        part, start = self.parts[number], self.starts[number]
+        grain, end = part.grain or 1, offset + length
+        found: list[tuple[int, int]] = []
+        for span in part.spans(offset, length):
+            if span.kind == HOLE:
+                below = self.parent.extents(start + span.offset, span.length) if self.parent is not None else []
+                ranges = [(extent.offset - start, extent.length) for extent in below if not extent.hole]
+            else:
+                ranges = [(span.offset, span.length)] if span.kind != ZERO else []
+            for at, size in ranges:
+                first = max(offset, at // grain * grain)
+                last = min(end, -(-(at + size) // grain) * grain)
+                if found and first <= found[-1][1]:
+                    found[-1] = found[-1][0], max(last, found[-1][1])
+                else:
+                    found.append((first, last))
+        return found
 
     def sync(self) -> None:
         for number in sorted(self._begun):
