@@ -37,6 +37,7 @@ from vfs.view.devicefile import DeviceFile
 from vfs.view.devices import DeviceNode, DeviceNodes
 from vfs.view.kernel.descriptors import has_descriptor
 from vfs.view.kernel.notify import Call
+from vfs.view.lowdevices import LowDevices
 from vfs.view.memfd import make_memfd
 from vfs.view.mirrors import Mirrors
 from vfs.view.mounts import Superblock
@@ -112,6 +113,7 @@ class OpenFiles:
         self.gone: dict[int, Placeholder] = {}
         """Removed directories that somebody had open, and may still."""
         self.gone_at = GONE
+        self.low_devices = LowDevices(self, LAZY)
         self.low_directories = False
         """Whether a directory was ever put at a low number, so that getdents64 must look at all numbers."""
 
@@ -541,7 +543,9 @@ class OpenFiles:
                 if error.errno not in (errno.EBADF, errno.EMFILE, errno.EINVAL):
                     raise
         if isinstance(placeholder, DeviceFile):
-            fail(errno.EMFILE, "a device needs a high descriptor number")
+            low = call.add_fd(descriptor, None, cloexec, False)
+            self.low_devices.add(call, descriptor, low)
+            return low
         # The hard limit is lower than our numbers, or the program closed one of 0 to 2 in order to get that number: the lowest
         # one then, filled, so that reads need no trap.
         if not placeholder.written:

@@ -189,8 +189,14 @@ class Descriptors:
         placeholder = self.placeholder(call)
         if placeholder is None:
             return CONTINUE
-        if isinstance(placeholder, DeviceFile) and call.args[1] & 0xFFFFFFFF < LAZY:
-            fail(errno.EMFILE)
+        if isinstance(placeholder, DeviceFile):
+            if call.args[1] & 0xFFFFFFFF < LAZY:
+                descriptor = call.get_fd(call.args[0])
+                try:
+                    self.supervisor.files.low_devices.add(call, descriptor, call.args[1] & 0xFFFFFFFF)
+                finally:
+                    os.close(descriptor)
+            return CONTINUE
         if placeholder.dentry.kind == DIRECTORY:
             self.supervisor.files.low_directories = True
         self.supervisor.files.fill_descriptor(call, call.args[0], placeholder)

@@ -202,11 +202,25 @@ PTRACE_SEIZE: Final = 0x4206
 PTRACE_INTERRUPT: Final = 0x4207
 PTRACE_GETSIGMASK: Final = 0x420A
 PTRACE_SETSIGMASK: Final = 0x420B
+PTRACE_GETEVENTMSG: Final = 0x4201
+PTRACE_LISTEN: Final = 0x4208
+PTRACE_GET_SYSCALL_INFO: Final = 0x420E
+PTRACE_SYSCALL_INFO_ENTRY: Final = 1
 PTRACE_O_TRACESYSGOOD: Final = 0x1
+PTRACE_O_TRACEFORK: Final = 0x2
+PTRACE_O_TRACEVFORK: Final = 0x4
+PTRACE_O_TRACECLONE: Final = 0x8
+PTRACE_O_TRACEEXEC: Final = 0x10
+PTRACE_EVENT_FORK: Final = 1
+PTRACE_EVENT_VFORK: Final = 2
+PTRACE_EVENT_CLONE: Final = 3
+PTRACE_EVENT_EXEC: Final = 4
+PTRACE_EVENT_STOP: Final = 128
 PTRACE_O_EXITKILL: Final = 0x100000
 NT_PRSTATUS: Final = 1
 NT_ARM_SYSTEM_CALL: Final = 0x404
 WALL: Final = 0x40000000  # waitpid: threads as well (__WALL)
+WNOTHREAD: Final = 0x20000000  # waitpid: only what the calling thread itself traces (__WNOTHREAD)
 ERESTARTNOINTR: Final = 513  # linux/errno.h: the kernel repeats the call, whatever handler runs in between
 
 # ---- pidfd: linux/pidfd.h
