@@ -6,13 +6,11 @@ There the filter does not see them. Each gets a duplicate at a high number, its 
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import threading
 from typing import TYPE_CHECKING, NamedTuple
 
-from vfs.api import fail
 from vfs.view.kernel.follower import Follower
 from vfs.view.kernel.notify import Call
 from vfs.view.kernel.processes import group_of
@@ -45,8 +43,7 @@ class LowDevices:
         """The task is about to have *descriptor*, ours and of a device, at number *low*. EPERM: somebody traces it."""
         pid = group_of(call.tid)
         text = os.readlink(b"/proc/self/fd/%d" % descriptor)
-        tracer = _tracer(call.tid)
-        followed = bool(tracer) and os.path.exists(f"/proc/self/task/{tracer}")
+        followed = self.followed(call.tid)
         with self.lock:
             known = self.shadows.get(pid, {}).get(low)
         if followed or known is None or known.text != text:  # else it is asked again, interrupted
@@ -55,8 +52,6 @@ class LowDevices:
                 self.shadows.setdefault(pid, {})[low] = Shadow(number, text)
         if followed:
             return
-        if tracer:
-            fail(errno.EPERM)
         Follower(self, self.least).start(pid)
 
     # ---------------------------------------------------------------- what followers ask
@@ -79,6 +74,14 @@ class LowDevices:
                 return shadow.number
             del mine[number]  # something else is there by now
             return None
+
+    def followed(self, tid: int) -> bool:
+        tracer = _tracer(tid)
+        return bool(tracer) and os.path.exists(f"/proc/self/task/{tracer}")
+
+    def wanted(self, tid: int) -> bool:
+        with self.lock:
+            return bool(self.shadows.get(self.group(tid)))
 
     def forked(self, parent: int, child: int) -> None:
         with self.lock:
@@ -113,7 +116,8 @@ class LowDevices:
     def ended(self, tid: int) -> None:
         with self.lock:
             self.groups.pop(tid, None)
-            self.shadows.pop(tid, None)
+            if not self.shadows.get(tid) or not os.path.exists(f"/proc/{tid}"):
+                self.shadows.pop(tid, None)
 
 
 def _text(tid: int, number: int) -> bytes:

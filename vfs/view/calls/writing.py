@@ -17,7 +17,7 @@ from vfs.api import fail
 from vfs.view.calls.table import CallTable, Handler
 from vfs.view.dentry import REGULAR
 from vfs.view.devicefile import DeviceFile
-from vfs.view.files import CHUNK, READY
+from vfs.view.files import CHUNK, LAZY, READY
 from vfs.view.kernel import structs
 from vfs.view.kernel.abi import IOV_MAX
 from vfs.view.kernel.notify import CONTINUE, Call
@@ -42,6 +42,7 @@ def install(table: CallTable, supervisor: Supervisor) -> None:
     table.descriptors(calls.writev(None), READY, "writev")
     table.descriptors(calls.writev(3), READY, "pwritev", "pwritev2")
     table.descriptors(calls.fallocate, READY, "fallocate")
+    table.descriptors(calls.ftruncate, LAZY, "ftruncate")
     table.descriptors(calls.fsync, READY, "fsync", "fdatasync")
     table.descriptors(calls.syncfs, READY, "syncfs")
     table.always(calls.sync, "sync")
@@ -177,6 +178,10 @@ class Writing:
         if placeholder is not None and placeholder.written and not mode & ~FALLOC_KEEP_SIZE and possible:
             self.demand_growth(placeholder, max(0, offset + length - os.fstat(placeholder.holder).st_blocks * 512))
         return CONTINUE
+
+    def ftruncate(self, call: Call) -> int:
+        """A device has the size that it has. EINVAL."""
+        return -errno.EINVAL if isinstance(self.placeholder(call), DeviceFile) else CONTINUE
 
     # ---------------------------------------------------------------- durable
 

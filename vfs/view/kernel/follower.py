@@ -63,11 +63,17 @@ class Numbers(Protocol):
     def substitute(self, tid: int, number: int) -> int | None:
         """The number to use in place of *number* in a call of task *tid*; `None`: this one is right."""
 
+    def followed(self, tid: int) -> bool:
+        """Whether another follower has the task."""
+
     def forked(self, parent: int, child: int) -> None:
         """A process has a child, with the same descriptors."""
 
+    def wanted(self, tid: int) -> bool:
+        """Whether any number of the task's may have to be replaced."""
+
     def ended(self, tid: int) -> None:
-        """A task is no more."""
+        """A task is no more, or is no longer followed."""
 
     def shadow(self, tid: int, number: int) -> int | None:
         """What is used in place of *number*, which the task is about to close or to put something else at."""
@@ -114,6 +120,8 @@ class Follower:
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
             for name in os.listdir(f"/proc/{pid}/task"):
+                if self._numbers.followed(int(name)):
+                    continue
                 self._ptrace(abi.PTRACE_SEIZE, int(name), None, _OPTIONS)
                 self._ptrace(abi.PTRACE_INTERRUPT, int(name))
         except OSError as error:
@@ -137,6 +145,10 @@ class Follower:
                 self._entry(tid)
             else:
                 self._exit(tid)
+                if not self._numbers.wanted(tid):
+                    self._ptrace(abi.PTRACE_DETACH, tid)
+                    self._forget(tid)
+                    return
             number = 0
         elif event in _NEW:
             child = ctypes.c_ulong()
