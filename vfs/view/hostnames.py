@@ -41,7 +41,10 @@ class HostNames:
         below = [point[len(within) :] for point in self.mounts.points if point.startswith(within)]
         points = [name for name in below if b"/" not in name]
         self.directories[directory] = monotonic() + LIFETIME, NO_ENTRIES.union(points)
-        self.learned(directory, points)
+        # A directory to which the view adds names is opened by us; so are nodes that may have a device's numbers.
+        special = self.mounts.devices and (canonical in self.mounts.added or (canonical + b"/").startswith(b"/dev/"))
+        if not special:
+            self.learned(directory, points)
 
     def learn_final(self, path: bytes) -> None:
         if len(self.finals) >= self.LIMIT:

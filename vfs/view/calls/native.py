@@ -57,7 +57,6 @@ _REASONS = {
 
 _SINGLE = {
     "sync_file_range": "no promise; of a virtual file a memfd answers",
-    "ftruncate": "of the memfd: it is written back",
     "umask": "the kernel's; /proc tells it",
     "sysfs": "file system types by number: the host's",
     "ustat": "by device number: a virtual one is EINVAL",

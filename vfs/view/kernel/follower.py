@@ -104,6 +104,9 @@ class Follower:
         self._may_lose = (calls["close"], calls["close_range"])
         self._many: set[int] = set()
         """Tasks in a call that may close a shadow."""
+        self._known: set[int] = set()
+        self._early: dict[int, tuple[int, int]] = {}
+        """New tasks that have stopped before the call that made them has told of them, and how: they wait for that."""
         self._seized = threading.Event()
         self._error: OSError | None = None
 
@@ -123,6 +126,7 @@ class Follower:
                 if self._numbers.followed(int(name)):
                     continue
                 self._ptrace(abi.PTRACE_SEIZE, int(name), None, _OPTIONS)
+                self._known.add(int(name))
                 self._ptrace(abi.PTRACE_INTERRUPT, int(name))
         except OSError as error:
             self._error = error
@@ -137,9 +141,18 @@ class Follower:
                     self._stopped(tid, os.WSTOPSIG(status), status >> 16)
             else:
                 self._forget(tid)
+                if self._early and not self._known:  # those who would have told of them were killed
+                    for child, how in list(self._early.items()):
+                        self._known.add(child)
+                        with contextlib.suppress(OSError):
+                            self._stopped(child, *how)
+                    self._early.clear()
 
     def _stopped(self, tid: int, number: int, event: int) -> None:
         """A task has stopped: see why, and let it go on."""
+        if tid not in self._known:
+            self._early[tid] = number, event
+            return
         if number == _SYSCALL_STOP:
             if self._enters(tid):
                 self._entry(tid)
@@ -154,6 +167,9 @@ class Follower:
             child = ctypes.c_ulong()
             self._ptrace(abi.PTRACE_GETEVENTMSG, tid, None, ctypes.byref(child))
             self._numbers.forked(tid, child.value)
+            self._known.add(child.value)
+            if child.value in self._early:
+                self._stopped(child.value, *self._early.pop(child.value))
             number = 0
         elif event == abi.PTRACE_EVENT_STOP and number in _STOPS:
             self._ptrace(abi.PTRACE_LISTEN, tid)
@@ -237,6 +253,8 @@ class Follower:
         return self._get_registers(tid)[self._machine.result]
 
     def _forget(self, tid: int) -> None:
+        self._known.discard(tid)
+        self._early.pop(tid, None)
         self._replaced.pop(tid, None)
         self._extra.pop(tid, None)
         self._many.discard(tid)
