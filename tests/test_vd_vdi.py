@@ -30,6 +30,11 @@ def test_images_of_qemu(tmp_path: Path, size: int, static: str) -> None:
         assert device.details()["subformat"] == ("fixed" if static == "on" else "dynamic")
     with campaign.FileStorage(str(tmp_path / "disk.vdi")) as storage:
         assert campaign.checked(storage) == []
+    changed = bytearray(flat)
+    todo = campaign.random_operations(campaign.random.Random(size), size, 12)
+    campaign.against_model(lambda: campaign.opened_file(tmp_path / "disk.vdi", True), changed, todo)
+    campaign.qemu_check(tmp_path / "disk.vdi", "vdi")
+    assert campaign.as_raw(tmp_path / "disk.vdi", "vdi", tmp_path / "back") == changed
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -36,6 +36,10 @@ def test_images_of_qemu(tmp_path: Path, size: int, subformat: str, force_size: s
         assert device.details()["subformat"] == subformat
     with campaign.FileStorage(str(tmp_path / "disk.vhd")) as storage:
         assert campaign.checked(storage) == []
+    changed = bytearray(flat)
+    todo = campaign.random_operations(campaign.random.Random(size), size, 12)
+    campaign.against_model(lambda: campaign.opened_file(tmp_path / "disk.vhd", True), changed, todo)
+    assert campaign.as_raw(tmp_path / "disk.vhd", "vpc", tmp_path / "back") == changed
 
 
 @pytest.mark.parametrize("size", SIZES)

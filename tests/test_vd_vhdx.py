@@ -36,6 +36,11 @@ def test_images_of_qemu(tmp_path: Path, size: int, options: str) -> None:
         assert found == campaign.as_raw(tmp_path / "disk.vhdx", "vhdx", tmp_path / "back") and found.startswith(flat)
     with campaign.FileStorage(str(tmp_path / "disk.vhdx")) as storage:
         assert campaign.checked(storage) == []
+    changed = bytearray(found)
+    todo = campaign.random_operations(campaign.random.Random(size), size, 12)
+    campaign.against_model(lambda: campaign.opened_file(tmp_path / "disk.vhdx", True), changed, todo)
+    campaign.qemu_check(tmp_path / "disk.vhdx", "vhdx")
+    assert campaign.as_raw(tmp_path / "disk.vhdx", "vhdx", tmp_path / "back") == changed
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -136,6 +141,21 @@ def test_against_a_flat_model(check: Callable[[list[Operation]], None]) -> None:
 @CHECKS
 def test_against_a_flat_model_for_long(check: Callable[[list[Operation]], None]) -> None:
     settings(max_examples=150, deadline=None)(given(todo=campaign.operations(SIZE, most=60))(check))()
+
+
+def test_places_of_unmapped_blocks_are_left_to_them() -> None:
+    """Others leave the place in the entry of a block that they unmap, and may come back to it: unless it is another's."""
+    directory = made.image("vhdx", 4 * MIB, b"x" * 4 * MIB, block_size=MIB)
+    with made.opened(directory, writable=True) as device:
+        device.storage(0).discard(0, 3 * MIB)
+    file, start = directory[b"disk"], 4 * MIB
+    assert [entry & 7 for entry in struct.unpack_from("<4Q", file, 3 * MIB)] == [2, 2, 2, 6]
+    last = struct.unpack_from("<Q", file, 3 * MIB + 24)[0] & layout.OFFSET_MASK
+    struct.pack_into("<3Q", file, 3 * MIB, start | layout.UNMAPPED, start | layout.UNMAPPED, last | layout.UNDEFINED)
+    with made.opened(directory, writable=True) as device:
+        device.storage(0).write(2 * MIB, b"y" * MIB)
+    assert struct.unpack_from("<Q", file, 3 * MIB + 16)[0] & layout.OFFSET_MASK not in (start, last)
+    assert made.content(directory) == bytes(2 * MIB) + b"y" * MIB + b"x" * MIB
 
 
 def test_sectors_of_4096() -> None:

@@ -7,32 +7,35 @@ table that names the wrong content.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from typing import Final
 
 from vfs.api import Storage, damaged
 from vfs.vd.disk import DATA, HOLE, ZERO, DiskImage, Run
 from vfs.vd.pages import Pages
-from vfs.vd.space import Space
+from vfs.vd.space import Space, Used
 
 ABSENT, EMPTY, PRESENT, PARTIAL = range(4)
 """States: the parent's, or zeros without one; zeros; in the file; in the file as far as its bitmap says, else the parent's."""
 
 CHANGED_PAGES: Final = 64
 """More changed pages of tables are not held: they are written, and what they name is made durable before."""
+_COPIED: Final = 4 << 20
 
 
 class BlockImage(DiskImage):
     """What the three formats share. A format's constructor sets, after this one's:
 
     * *unit*: bytes of the disk in a block; *stride*: bytes that a block takes in the file, a bitmap before it included;
-    * *pages*: its tables;
+    * *alignment*: what the places of blocks in the file are multiples of;
     * *keeps*: blocks are not given up when they become empty: the disk was made with all of them.
 
     And it defines `look`, `record`, `record_empty`, `used`, and what else it has."""
 
     unit: int
     stride: int
+    alignment: int = 512
     keeps: bool = False
     has_empty: bool = True
     """The table can say "zeros", though there is a parent."""
@@ -60,8 +63,8 @@ class BlockImage(DiskImage):
         """The block is zeros from now on; without a parent it may as well be absent."""
         raise NotImplementedError
 
-    def used(self) -> list[tuple[int, int]]:
-        """The ranges of the file that are taken: start, length. EUCLEAN."""
+    def used(self) -> Used:
+        """What the file is taken by; blocks are *stride* bytes long. EUCLEAN."""
         raise NotImplementedError
 
     def begin(self) -> None:
@@ -79,17 +82,26 @@ class BlockImage(DiskImage):
     def write_part(self, block: int, at: int, content: memoryview) -> None:
         """Write into a block that has its content from the parent, in part at least. Here, for a format without bitmaps: the
         whole block is taken over."""
-        start = block * self.unit
-        whole = bytearray(min(self.unit, self.size - start))
-        self.readinto(start, memoryview(whole))
-        whole[at : at + len(content)] = content
-        place = self.place(block, True)
-        self.file.write(place, memoryview(whole))
+        place = self._taken_over(block)
+        self.file.write(place + at, content)
         self.record(block, place)
 
     def zero_part(self, block: int, at: int, size: int) -> None:
         """The same with zeros."""
-        self.write_part(block, at, memoryview(bytes(size)))
+        place = self._taken_over(block)
+        self.file.zero(place + at, size)
+        self.record(block, place)
+
+    def _taken_over(self, block: int) -> int:
+        """A place with the parent's content, that no table names yet."""
+        start, place = block * self.unit, self.place(block, True)
+        size = min(self.unit, self.size - start)
+        buffer = memoryview(bytearray(min(_COPIED, size)))
+        for at in range(0, size, _COPIED):
+            piece = buffer[: min(_COPIED, size - at)]
+            self.readinto(start + at, piece)
+            self.file.write(place + at, piece)
+        return place
 
     def write_ahead(self) -> None:
         """What has to be durable before the tables are written, beside the content."""
@@ -136,7 +148,7 @@ class BlockImage(DiskImage):
     def space(self) -> Space:
         """Made when it is first wanted: it costs a look through the table. EUCLEAN: blocks overlap."""
         if self._space is None:
-            self._space = Space(self.name, self.used(), self.stride, self.block_size)
+            self._space = Space(self.name, self.file.size, self.used(), self.stride, self.alignment)
         return self._space
 
     def claim(self, place: int, length: int, whole: bool = False) -> int:
@@ -147,6 +159,15 @@ class BlockImage(DiskImage):
         if place + length > self.file.size:
             self.file.resize(place + length)
         return place
+
+    def shrink(self, size: int) -> None:
+        """Cut off what nobody uses any more, where the file can be."""
+        if size < self.file.size:
+            try:
+                self.file.resize(size)
+            except OSError as error:
+                if error.errno != errno.EOPNOTSUPP:
+                    raise
 
     # ---------------------------------------------------------------- changing
 

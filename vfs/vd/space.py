@@ -2,32 +2,49 @@
 
 from __future__ import annotations
 
+from heapq import merge
 from typing import Final
 
-from vfs.api import damaged
+from vfs.api import damaged, unsupported
 
 GAPS: Final = 1 << 16
 """Unused places that are remembered when the file is first looked through: the others stay unused until another time."""
+BLOCKS: Final = 1 << 23
+"""Blocks in a file that is written: their places are sorted in memory, once."""
+
+
+class Used:
+    """What a file is taken by: *ranges* (start, length), and *blocks* of one length by their starts; in any order."""
+
+    def __init__(self, ranges: list[tuple[int, int]], blocks: list[int]) -> None:
+        self.ranges, self.blocks = ranges, blocks
 
 
 class Space:
-    """Places of *unit* bytes each. *used* are the ranges (start, length) that are taken, in any order; *end* is where they end,
-    and so the place that a file grows by. A place given back is not taken again before `settle`: until the tables that no longer
-    name it are durable, a crash would bring it back, with another block's content. EUCLEAN: two ranges overlap."""
+    """Places of *unit* bytes each, in a file of *size* bytes. *end* is where what is used ends, and so the place that the file
+    grows by. A place given back is not taken again before `settle`: until the tables that no longer name it are durable, a crash
+    would bring it back, with another block's content. EUCLEAN: two ranges overlap, or begin outside the file; EOPNOTSUPP: too
+    many of them."""
 
-    def __init__(self, name: str, used: list[tuple[int, int]], unit: int, alignment: int = 1) -> None:
-        used.sort()
-        self.unit, self.end = unit, 0
+    def __init__(self, name: str, size: int, used: Used, unit: int, alignment: int = 1) -> None:
+        if len(used.blocks) > BLOCKS:
+            raise unsupported(f"{name}: has {len(used.blocks)} blocks, at most {BLOCKS} where it is to be written")
+        self.unit = unit
         self._free: list[int] = []
         self._given: list[int] = []
-        for start, length in used:
-            if start < self.end:
+        used.blocks.sort()
+        used.ranges.sort()
+        free, end = self._free, 0
+        for start, length in merge(used.ranges, ((start, unit) for start in used.blocks)):
+            if start < end:
                 raise damaged(f"{name}: two structures or blocks lie at {start} of the file; it is not written to")
-            first = self.end
-            while start - first >= unit and len(self._free) < GAPS:
-                self._free.append(first)
-                first += unit
-            self.end = -(-(start + length) // alignment) * alignment
+            if start >= size and length:
+                raise damaged(f"{name}: a structure or block at {start}, outside the file of {size} bytes; it is not written to")
+            while start - end >= unit and len(free) < GAPS:
+                free.append(end)
+                end += unit
+            end = -(-(start + length) // alignment) * alignment
+        self.end = end
         self._free.reverse()
 
     def take(self) -> int:

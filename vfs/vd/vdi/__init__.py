@@ -7,6 +7,6 @@ none. Refused: version 0.0, undo images.
 
 Files: `layout`, `image` (open, read, write), `create`, `check`.
 
-Limits: images of more than 2^26 blocks (64 TiB) are only read. A crash may leave blocks that nobody uses; the next who writes
-the image makes use of them.
+Limits: images with more than 2^23 blocks in use (8 TiB) cannot be written to. A crash may leave blocks that nobody uses; the next
+who writes the image makes use of them.
 """

@@ -11,12 +11,11 @@ from vfs.vd.blocks import ABSENT, EMPTY, PRESENT, BlockImage
 from vfs.vd.disk import DiskImage
 from vfs.vd.opening import Opening
 from vfs.vd.pages import PAGE, Table
-from vfs.vd.space import Space
+from vfs.vd.space import Space, Used
 from vfs.vd.vdi import layout
 from vfs.vd.vdi.layout import FREE, Header
 
 BLOCK_MAX: Final = 256 << 20
-WRITABLE_BLOCKS: Final = 1 << 26
 _ABSENT_PAGE: Final = b"\xff" * PAGE
 _MOVED: Final = 1 << 20
 
@@ -94,20 +93,15 @@ class VdiImage(BlockImage):
     def origin(self, place: int) -> int:
         return place - self.header.block_extra
 
-    def used(self) -> list[tuple[int, int]]:
+    def used(self) -> Used:
         start, stride = self.header.data_offset, self.stride
-        taken = [entry for entry in self.table if entry < layout.ZERO]
-        if taken and max(taken) >= self.header.blocks:
-            raise damaged(f"{self.name}: block {max(taken)} of the file, at most {self.header.blocks}; it is not written to")
-        return [(0, start), *((start + entry * stride, stride) for entry in taken)]
+        return Used([(0, start)], [start + entry * stride for entry in self.table if entry < layout.ZERO])
 
     # ---------------------------------------------------------------- changing
 
     def begin(self) -> None:
         if self._begun:
             return
-        if self.header.blocks > WRITABLE_BLOCKS:
-            raise unsupported(f"{self.name}: {self.header.blocks} blocks, at most {WRITABLE_BLOCKS} in an image that is written")
         self.space()
         # Children remember the parent's last change: from now on they would be told that it has changed.
         self.file.write(layout.MODIFIED_OFFSET, os.urandom(16))
@@ -137,10 +131,11 @@ class VdiImage(BlockImage):
             self.file.flush()
             self.pages.write()
             self.file.flush()
-            self._space = Space(self.name, [(0, self.header.data_offset + count * self.stride)], self.stride)
+            end = self.header.data_offset + count * self.stride
+            self._space = space = Space(self.name, self.file.size, Used([(0, end)], []), self.stride)
         self._write_count()
         self.file.flush()
-        self.file.resize(min(self.file.size, space.end if self.keeps else self.space().end))
+        self.shrink(space.end)
 
     def _move_down(self, gaps: list[int], end: int) -> None:
         """What lies from *end* on goes into the gaps before it: as many blocks as there are such gaps."""

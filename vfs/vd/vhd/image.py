@@ -11,6 +11,7 @@ from vfs.vd.blocks import ABSENT, PARTIAL, PRESENT
 from vfs.vd.disk import DATA, DiskImage, Run
 from vfs.vd.opening import Opening
 from vfs.vd.pages import PAGE, Table
+from vfs.vd.space import Used
 from vfs.vd.vhd import layout
 from vfs.vd.vhd.footer import Found, disk_size, find_footer, read_header, valid_footer
 from vfs.vd.vhd.layout import SECTOR, UNUSED, Header
@@ -98,14 +99,13 @@ class VhdImage(BitmapImage):
 
     # ---------------------------------------------------------------- room in the file
 
-    def used(self) -> list[tuple[int, int]]:
+    def used(self) -> Used:
         table = -(-self.table.count * 4 // SECTOR) * SECTOR
-        taken = [(0, SECTOR), (self.footer.header_offset, layout.HEADER_SIZE), (self.table.offset, table)]
+        ranges = [(0, SECTOR), (self.footer.header_offset, layout.HEADER_SIZE), (self.table.offset, table)]
         for locator in self.header.parent_locators():
-            if locator.platform != bytes(4) and locator.length:
-                taken.append((locator.offset, locator.length))
-        taken.extend((entry * SECTOR, self.stride) for entry in self.table if entry != UNUSED)
-        return taken
+            if locator.platform != bytes(4) and locator.length and locator.offset < self.file.size:
+                ranges.append((locator.offset, locator.length))
+        return Used(ranges, [entry * SECTOR for entry in self.table if entry != UNUSED])
 
     def place(self, block: int, whole: bool) -> int:
         return self._place(b"\xff" * self.bitmap_size, whole)
@@ -140,7 +140,7 @@ class VhdImage(BitmapImage):
         if self.file.size < end + SECTOR or not valid_footer(self.file.read(self.file.size - SECTOR, SECTOR)):
             # A crash has left none, or half of a last block.
             self.file.write(end, self.footer.pack())
-            self.file.resize(end + SECTOR)
+            self.shrink(end + SECTOR)
         self._begun = True
 
     def facts(self) -> dict[str, str | int]:

@@ -13,7 +13,7 @@ from vfs.vd.blocks import ABSENT, EMPTY, PARTIAL, PRESENT
 from vfs.vd.disk import DiskImage
 from vfs.vd.opening import Opening
 from vfs.vd.pages import PAGE, Table
-from vfs.vd.space import Space
+from vfs.vd.space import Used
 from vfs.vd.vhdx import layout
 from vfs.vd.vhdx.headers import Headers
 from vfs.vd.vhdx.journal import Journal
@@ -28,6 +28,7 @@ class VhdxImage(BitmapImage):
     """*file* is the image as it is when its log has been replayed."""
 
     format = "vhdx"
+    alignment = MIB
 
     def __init__(self, file: Storage, headers: Headers, geometry: Geometry, writable: bool, parent: DiskImage | None) -> None:
         super().__init__(file, geometry.size, writable, parent, geometry.sector)
@@ -41,7 +42,8 @@ class VhdxImage(BitmapImage):
         per_page = PAGE // layout.ENTRY.size
         self.table = Table(self.pages, geometry.table.offset, -(-geometry.entries // per_page) * per_page, layout.ENTRY)
         self.identifier = headers.current.data_guid
-        self._journal: Journal | None = None
+        self._journal = Journal(file, headers) if writable else None
+        self._begun = False
 
     # ---------------------------------------------------------------- the table
 
@@ -138,41 +140,50 @@ class VhdxImage(BitmapImage):
 
     # ---------------------------------------------------------------- room in the file
 
-    def space(self) -> Space:
-        if self._space is None:
-            self._space = Space(self.name, self.used(), self.stride, MIB)
-        return self._space
-
-    def used(self) -> list[tuple[int, int]]:
+    def used(self) -> Used:
         header, geometry = self.headers.current, self.geometry
-        taken: list[tuple[int, int]] = [(0, layout.HEADER_SECTION), (header.log_offset, header.log_length)]
-        taken += [(region.offset, region.length) for region in (geometry.table, geometry.metadata)]
-        reserved = []
+        ranges: list[tuple[int, int]] = [(0, layout.HEADER_SECTION), (header.log_offset, header.log_length)]
+        ranges += [(region.offset, region.length) for region in (geometry.table, geometry.metadata)]
+        reserved: list[int] = []
+        blocks: list[int] = []
         for index, entry in enumerate(self.table):
             if not entry:
                 continue
-            length = layout.BITMAP_BLOCK if index % (self.ratio + 1) == self.ratio else self.unit
-            if entry & STATE_MASK in (layout.FULLY_PRESENT, layout.PARTIALLY_PRESENT):
-                taken.append((entry & OFFSET_MASK, length))
+            present = entry & STATE_MASK in (layout.FULLY_PRESENT, layout.PARTIALLY_PRESENT)
+            if index % (self.ratio + 1) == self.ratio:
+                if present:
+                    ranges.append((entry & OFFSET_MASK, layout.BITMAP_BLOCK))
+            elif present:
+                blocks.append(entry & OFFSET_MASK)
             elif entry & OFFSET_MASK:
-                reserved.append((entry & OFFSET_MASK, length))
-        # Others may come back to the place that they have left in the entry of an unmapped block, if it is not another's by now.
-        taken.sort()
-        for start, length in reserved:
-            after = bisect_right(taken, (start, 0))
-            free_before = after == 0 or sum(taken[after - 1]) <= start
-            if free_before and (after == len(taken) or start + length <= taken[after][0]) and start + length <= self.file.size:
-                taken.insert(after, (start, length))
-        return taken
+                reserved.append(entry & OFFSET_MASK)
+        # Others may come back to the place that they have left in the entry of an unmapped block, if it is nobody's by now.
+        ranges.sort()
+        blocks.sort()
+        kept: list[int] = []
+        for start in sorted(reserved):
+            if (not kept or kept[-1] + self.unit <= start) and self._nobodys(start, ranges, blocks):
+                kept.append(start)
+        return Used(ranges, blocks + kept)
+
+    def _nobodys(self, start: int, ranges: list[tuple[int, int]], blocks: list[int]) -> bool:
+        end = start + self.unit
+        after, next_block = bisect_right(ranges, (start, 0)), bisect_right(blocks, start)
+        return (
+            end <= self.file.size
+            and (not after or sum(ranges[after - 1]) <= start)
+            and (after == len(ranges) or ranges[after][0] >= end)
+            and (not next_block or blocks[next_block - 1] + self.unit <= start)
+            and (next_block == len(blocks) or blocks[next_block] >= end)
+        )
 
     # ---------------------------------------------------------------- changing
 
     def begin(self) -> None:
-        if self._journal is None:
-            journal = Journal(self.file, self.headers)
+        if not self._begun and self._journal is not None:
             self.space()
-            journal.begin()
-            self._journal = journal
+            self._journal.begin()
+            self._begun = True
 
     def sync(self) -> None:
         self.file.flush()
@@ -188,10 +199,10 @@ class VhdxImage(BitmapImage):
                 self.file.discard(place, self.stride)
 
     def finish(self) -> None:
-        if self._journal is not None:
+        if self._begun and self._journal is not None:
             self.sync()
             self._journal.end()
-            self._journal = None
+            self._begun = False
 
     def facts(self) -> dict[str, str | int]:
         kind = "differencing" if self.parent is not None else "fixed" if self.keeps else "dynamic"
