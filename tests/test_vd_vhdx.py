@@ -458,7 +458,8 @@ def test_names_of_parents() -> None:
 
 @pytest.mark.parametrize("count", (40, pytest.param(500, marks=pytest.mark.slow)))
 def test_mutations(tmp_path: Path, count: int) -> None:
-    directory, _ = with_parent(block_size=MIB)
+    directory = made.image("vhdx", MIB, campaign.content(7, MIB), block_size=MIB)
+    made.add(directory, b"child", "vhdx", 2 * MIB, parent=b"disk", block_size=MIB)
     with made.opened(directory, b"child", True) as device:
         device.storage(0).write(100_000, b"x" * 100_000)
     for name, file in directory.items():

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import json
 import os
 import random
@@ -242,7 +243,10 @@ class Event(NamedTuple):
 
 
 class MemoryFile(Storage):
-    """A file of a directory in memory: a dict of names and contents. All changes go to *events*, where there are such."""
+    """A file of a directory in memory: a dict of names and contents. All changes go to *events*, where there are such. No file
+    grows beyond *largest*: these have no holes."""
+
+    largest: int = 1 << 30
 
     def __init__(
         self, directory: dict[bytes, bytearray], name: bytes, writable: bool = False, events: list[Event] | None = None
@@ -262,8 +266,8 @@ class MemoryFile(Storage):
     def write(self, offset: int, content: bytes | memoryview) -> int:
         if self.read_only:
             super().write(offset, content)
-        if offset + len(content) > 1 << 30:
-            raise OSError(errno.EFBIG, f"{self.name}: a file of more than 1 GiB")
+        if offset + len(content) > self.largest:
+            raise OSError(errno.EFBIG, f"{self.name}: a file of more than {self.largest} bytes")
         if self.events is not None:
             self.events.append(Event(self.own, offset, bytes(content)))
         apply_event(self.directory, Event(self.own, offset, bytes(content)))
@@ -272,8 +276,8 @@ class MemoryFile(Storage):
     def resize(self, size: int) -> None:
         if self.read_only:
             super().write(0, b"")
-        if size > 1 << 30:
-            raise OSError(errno.EFBIG, f"{self.name}: a file of more than 1 GiB")
+        if size > self.largest:
+            raise OSError(errno.EFBIG, f"{self.name}: a file of more than {self.largest} bytes")
         if self.events is not None:
             self.events.append(Event(self.own, size=size))
         apply_event(self.directory, Event(self.own, size=size))
@@ -568,10 +572,12 @@ def _damage(path: Path, places: Sequence[tuple[int, int]], seed: int, count: int
         device.storage(0).read(0, 512)
     files = {os.fsencode(file.name): file.read_bytes() for file in path.parent.iterdir() if file.is_file()}
     name = os.fsencode(path.name)
+    MemoryFile.largest = max(map(len, files.values())) + (16 << 20)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
     wrong = []
     for number in range(count):
+        gc.collect()  # errors keep what they have seen, in circles
         directory = {own: bytearray(file) for own, file in files.items()}
         directory[name] = bytearray(mutated(files[name], random.Random(f"{seed}:{number}"), places))
         try:
