@@ -16,6 +16,7 @@ from vfs.api import Filesystem, MountOptions, Node, Stat, fail, option
 from vfs.api.options import flag
 from vfs.view.dentry import Dentry, Place
 from vfs.view.devices import DeviceNodes, part_target
+from vfs.view.sysblock import BLOCK, Told, places
 
 if TYPE_CHECKING:
     from vfs.view.placeholder import Placeholder
@@ -199,6 +200,23 @@ def partition(device: Mount, part: int) -> Mount:
     )
 
 
+def told(device: Mount, nodes: DeviceNodes) -> list[Mount]:
+    """The mounts by which /sys tells of a block device, where the host has a /sys, and none of that name."""
+    name = device.target.rpartition(b"/")[2]
+    if nodes.device.character or os.path.lexists(BLOCK + b"/" + name):
+        return []
+    found = []
+    for path, tree in places(nodes, name).items():
+        above = path.rpartition(b"/")[0]
+        if os.path.isdir(above):
+            superblock = Superblock(Told(tree, nodes.made))
+            root = superblock.filesystem.root
+            found.append(
+                Mount(superblock, root, "sysfs", b"sysfs", path, path, above, ViewOptions(), True, main=device, added=True)
+            )
+    return found
+
+
 def owner_of(place: Place) -> Mount | None:
     """The mount that a place is in, `None`: the host, or what stands for it."""
     return place.mount if isinstance(place, Dentry) and not place.mount.hidden else None
@@ -276,8 +294,9 @@ class MountTable:
         if self.generations.get(device) == nodes.device.generation:
             return False
         self.generations[device] = nodes.device.generation
-        old = {m.root.node.ino: m for m in self.mounts if m.main is device}
+        old = {m.root.node.ino: m for m in self.mounts if m.main is device and m.superblock is device.superblock}
         parts = [old.get(part + 1) or partition(device, part) for part in nodes.parts()]
+        parts += told(device, nodes)
         at = self.mounts.index(device) + 1
         others = [m for m in self.mounts if m.main is not device]
         self.mounts = others[:at] + parts + others[at:]

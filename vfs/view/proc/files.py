@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from vfs.api import registry
 from vfs.view.contexts import BITS, Context
+from vfs.view.devices import DeviceNodes
 from vfs.view.kernel.notify import CONTINUE, Call
 from vfs.view.memfd import make_memfd
 from vfs.view.proc.access import is_ours
@@ -17,6 +18,7 @@ from vfs.view.proc.links import text_name
 from vfs.view.proc.maps import maps_text, numa_text
 from vfs.view.proc.status import status_text
 from vfs.view.proc.tables import table_text
+from vfs.view.sysblock import partitions_text
 
 if TYPE_CHECKING:
     from vfs.view.services import Services
@@ -67,6 +69,12 @@ def filesystems(supervisor: Supervisor, tid: int, name: bytes, text: bytes) -> b
     return text + filesystems_text(supervisor.view.services)
 
 
+def partitions(supervisor: Supervisor, tid: int, name: bytes, text: bytes) -> bytes:
+    devices = supervisor.view.mounts.devices
+    found = [(m.filesystem, m.target.rpartition(b"/")[2]) for m in devices if isinstance(m.filesystem, DeviceNodes)]
+    return text + partitions_text(found) if found else text
+
+
 PRIVATE: dict[bytes, Writer] = {
     b"maps": maps,
     b"smaps": maps,
@@ -79,7 +87,7 @@ PUBLIC: dict[bytes, Writer] = {kind: table(kind) for kind in (b"mounts", b"mount
 OF_CONTEXTS = (personality, status)
 """What differs from the host's only where a task has a context of its own."""
 FILESYSTEMS = b"/proc/filesystems"
-SYSTEM: dict[bytes, Writer] = {FILESYSTEMS: filesystems, b"/proc/locks": locks}
+SYSTEM: dict[bytes, Writer] = {FILESYSTEMS: filesystems, b"/proc/locks": locks, b"/proc/partitions": partitions}
 
 
 def filesystems_text(services: Services) -> bytes:
