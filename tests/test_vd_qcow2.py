@@ -268,8 +268,11 @@ def test_writing_over_a_parent_and_compressed_clusters(tmp_path: Path, options: 
 SIZE = 400_384
 
 
-def memory_image(path: Path, **options: object) -> dict[bytes, bytearray]:
+def memory_image(path: Path, snapshots: int = 0, **options: object) -> dict[bytes, bytearray]:
     campaign.created(path, "qcow2", SIZE, **options)
+    for number in range(snapshots):
+        qemu_io(path, "qcow2", f"write -P {number + 1} {number * 100}k 200k")
+        qemu_img("snapshot", "-c", f"state {number}", path)
     return {b"disk": bytearray(path.read_bytes())}
 
 
@@ -486,9 +489,15 @@ def test_errors_and_leaks_are_counted_as_qemu_does(tmp_path: Path) -> None:
 # -------------------------------------------------------------------------------------------- campaigns
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"cluster_size": 512, "refcount_bits": 64}, {"extended_l2": True, "cluster_size": 16384}]
-)
+CUT = [
+    {},
+    {"cluster_size": 512, "refcount_bits": 64},
+    {"extended_l2": True, "cluster_size": 16384},
+    {"cluster_size": 4096, "snapshots": 2},
+]
+
+
+@pytest.mark.parametrize("options", CUT)
 def test_power_cuts(tmp_path: Path, options: dict[str, int]) -> None:
     start = memory_image(tmp_path / "disk", **options)
     for seed in range(3):
@@ -496,9 +505,7 @@ def test_power_cuts(tmp_path: Path, options: dict[str, int]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "options", [{}, {"compat": 2}, {"cluster_size": 512, "refcount_bits": 64}, {"extended_l2": True, "cluster_size": 16384}]
-)
+@pytest.mark.parametrize("options", [*CUT, {"compat": 2}, {"cluster_size": 512, "snapshots": 2}])
 def test_many_power_cuts(tmp_path: Path, options: dict[str, int]) -> None:
     start = memory_image(tmp_path / "disk", **options)
     for seed in range(100, 160):
