@@ -454,6 +454,10 @@ def test_created_with_wrong_options(tmp_path: Path, options: dict[str, object], 
 
 
 def test_created_with_a_parent(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").write_bytes(bytes(512))
+    (tmp_path / "below").mkdir()
+    with FileStorage(str(tmp_path / "elsewhere")) as parent, pytest.raises(OSError, match="directory of the new image"):
+        campaign.created(tmp_path / "below/child", "qcow2", MIB, backing_file=parent)
     content = campaign.make_raw(tmp_path / "base.raw", 3, MIB + 512)
     with FileStorage(str(tmp_path / "base.raw")) as parent:
         campaign.created(tmp_path / "child", "qcow2", None, backing_file=parent)

@@ -11,6 +11,7 @@ from vfs.api import Storage, fail, option
 from vfs.api.options import number, size, source_path, string
 from vfs.vd.disk import MAX_SIZE
 from vfs.vd.formats import KINDS, recognise, size_of
+from vfs.vd.opening import name_beside
 from vfs.vd.qcow2 import layout
 from vfs.vd.qcow2.refcounts import TYPES, encode_block
 from vfs.vd.qcow2.tables import encode
@@ -73,7 +74,7 @@ def create(storage: Storage, size: int | None, options: CreateOptions) -> None:
         fail(errno.EINVAL, "qcow2: compat=0.10 has only refcounts of 16 bits, and no features")
     backing, format = b"", b""
     if options.backing_file is not None:
-        backing, format = _backing(options.backing_file, options.backing_fmt)
+        backing, format = _backing(storage, options.backing_file, options.backing_fmt)
         if size is None:
             size = size_of(options.backing_file)
     elif options.backing_fmt:
@@ -130,13 +131,13 @@ class _Places:
         return table.ljust(self.table_clusters << self.bits, b"\0") + encode_block(counts, self.order)
 
 
-def _backing(storage: Storage, format: str | None) -> tuple[bytes, bytes]:
+def _backing(storage: Storage, parent: Storage, format: str | None) -> tuple[bytes, bytes]:
     """The name and the format to be stored."""
-    name = os.fsencode(os.path.basename(storage.name))
+    name = os.fsencode(name_beside(storage, parent))
     if len(name) > layout.MAX_BACKING_NAME:
         fail(errno.EINVAL, f"qcow2: the backing file's name has {len(name)} bytes, at most {layout.MAX_BACKING_NAME}")
     if format is None:
-        found = recognise(storage)[0]
+        found = recognise(parent)[0]
         format = found.name if found is not None else "raw"
     elif format not in KINDS and format not in QEMU_NAMES.values():
         fail(errno.EINVAL, f"qcow2: no format of images is called '{format}' (known: {', '.join(KINDS)})")
