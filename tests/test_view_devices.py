@@ -223,7 +223,7 @@ cat /sys/dev/block/$(lsblk -no MAJ:MIN /dev/hdx2 | tr -d ' ')/start; partx -so N
 [ "$before" = "$(lsblk -n; ls -R /sys/block /sys/dev/block)" ] && echo same"""
     assert shown(script, place, user=user).splitlines() == [
         *("hdx 64M disk", "hdx1 20M part", "hdx2 43M part", "hdx", "hdx1", "hdx2"),
-        *("65536 hdx", "20480 hdx1", "44032 hdx2", "2", "43008", " 1  2048 40960", " 2 43008 88064", f"{place}/m", "same"),
+        *("65536 hdx", "20480 hdx1", "44032 hdx2", "2", "43008", " 1 2048 40960", " 2 43008 88064", f"{place}/m", "same"),
     ]
 
 
