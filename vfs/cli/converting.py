@@ -16,17 +16,12 @@ from vfs.api.errors import fail, message
 from vfs.api.module import Format, Module
 from vfs.api.options import open_paths, parse, size
 from vfs.api.stack import open_disk
-from vfs.api.storage import FileStorage, Storage, is_zero
+from vfs.api.storage import FileStorage, Storage
 from vfs.cli.newimage import NewFile, new_image
 from vfs.cli.opening import Run, partition_number
 from vfs.cli.progress import Progress
-from vfs.cli.transfer import stretches, to_stream
-
-PIECE = 2 << 20
-"""Bytes read and written at once."""
-
-BLOCK = 64 << 10
-"""Blocks of zeros of this size, at multiples of it, are left out. What most formats allocate is not smaller."""
+from vfs.cli.pump import copy
+from vfs.cli.transfer import to_stream
 
 RAW = "raw"
 """The format of what is not named otherwise, and the only one that can be written to a device or a pipe: it is no layout."""
@@ -93,7 +88,7 @@ def _to_device(handle: StorageHandle, target: str, progress: Progress) -> None:
     with _named(target), FileStorage(target, writable=True) as out:
         if out.size < handle.size():
             fail(errno.ENOSPC, f"has {out.size} bytes, and the disk {handle.size()}")
-        _copy(handle, out, True, progress)
+        copy(handle, out, True, progress)
         out.flush()
 
 
@@ -110,45 +105,7 @@ def _to_image(handle: StorageHandle, target: str, format: Format, module: Module
             out = mounted.storage(0)
             if out.size < handle.size():
                 fail(errno.EFBIG, f"{format.name}: the new disk has {out.size} bytes, and {handle.size()} are needed")
-            _copy(handle, out, continues, progress)
-
-
-def _copy(handle: StorageHandle, out: Storage, zeros: bool, progress: Progress) -> None:
-    """All data of a disk to another. *zeros*: what is zero there must be made zero here; else it is already."""
-    buffer = bytearray(PIECE)
-    view = memoryview(buffer)
-    for extent in stretches(handle, handle.size()):
-        at, end = extent.offset, extent.offset + extent.length
-        if extent.hole:
-            if zeros:
-                out.zero(at, extent.length)
-            progress.advance(extent.length)
-            continue
-        while at < end:
-            # Pieces end where blocks end.
-            piece = view[: min(end, (at // BLOCK) * BLOCK + PIECE) - at]
-            if handle.readinto(at, piece) != len(piece):
-                fail(errno.EIO, f"{handle.storage.name}: ends before its size, at {at}")
-            for start, stop, nothing in _runs(at, piece):
-                if not nothing:
-                    out.write(at + start, piece[start:stop])
-                elif zeros:
-                    out.zero(at + start, stop - start)
-            at += len(piece)
-            progress.advance(len(piece))
-
-
-def _runs(at: int, piece: memoryview) -> Iterator[tuple[int, int, bool]]:
-    """The ranges of a piece, which lies at *at*: start, end, whether it is whole blocks of zeros."""
-    begun, state, place = 0, False, 0
-    while place < len(piece):
-        stop = min(len(piece), place + BLOCK - (at + place) % BLOCK)
-        nothing = is_zero(piece[place:stop])
-        if nothing != state and place:
-            yield begun, place, state
-            begun = place
-        state, place = nothing, stop
-    yield begun, place, state
+            copy(handle, out, continues, progress)
 
 
 # -------------------------------------------------------------------------------------------------------------- create

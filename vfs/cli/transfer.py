@@ -90,7 +90,7 @@ def to_file(handle: Handle, found: Stat, out: int, advance: Advance = lambda cou
         if extent.hole:
             continue
         end = extent.offset + extent.length
-        done = _ranges(extent, out, advance)
+        done = copy_range(extent, out, advance)
         for position, piece in _pieces(handle, extent.offset + done, end):
             _write(out, piece, position)
             advance(len(piece))
@@ -134,8 +134,8 @@ def write_zeros(out: int, count: int, advance: Advance = lambda count: None) -> 
         count -= len(piece)
 
 
-def _ranges(extent: Extent, out: int, advance: Advance) -> int:
-    """Copy as much of an extent as the kernel will from file to file; the number of bytes."""
+def copy_range(extent: Extent, out: int, advance: Advance = lambda count: None) -> int:
+    """Copy as much of an extent as the kernel will from file to file, to the offset that it has; the number of bytes."""
     done = 0
     while extent.fd is not None and done < extent.length:
         count = min(PIECE, extent.length - done)
