@@ -10,7 +10,6 @@ import errno
 import os
 from collections.abc import Callable, Iterator
 
-from vfs.api.device import StorageHandle
 from vfs.api.errors import fail
 from vfs.api.node import Extent, Handle, Stat
 
@@ -30,8 +29,7 @@ Advance = Callable[[int], None]
 
 
 def stretches(handle: Handle, size: int) -> Iterator[Extent]:
-    """The whole map of a file of *size* bytes, in order, without gaps. A disk's has the holes of the file that it lies in too."""
-    disk = isinstance(handle, StorageHandle)
+    """The whole map of a file of *size* bytes, in order, without gaps."""
     offset = 0
     while offset < size:
         window = handle.extents(offset, min(WINDOW, size - offset))
@@ -42,11 +40,7 @@ def stretches(handle: Handle, size: int) -> Iterator[Extent]:
             # A hole may be as large as a number from disk says: no walking through it.
             end = _next_data(handle, end, size)
             window = [Extent(offset, end - offset, hole=True)]
-        for extent in window:
-            if disk and extent.fd is not None:
-                yield from _with_holes(extent, extent.fd)
-            else:
-                yield extent
+        yield from window
         offset = end
 
 
@@ -58,24 +52,6 @@ def _next_data(handle: Handle, offset: int, size: int) -> int:
         if error.errno == errno.ENXIO:
             return size
         raise
-
-
-def _with_holes(extent: Extent, fd: int) -> Iterator[Extent]:
-    """An extent as the data and holes that it is in the file *fd*."""
-    at, end, shift = extent.fd_offset, extent.fd_offset + extent.length, extent.offset - extent.fd_offset
-    while at < end:
-        data = hole = end
-        try:
-            data = min(end, os.lseek(fd, at, os.SEEK_DATA))
-            hole = min(end, os.lseek(fd, data, os.SEEK_HOLE)) if data < end else end
-        except OSError as error:
-            if error.errno != errno.ENXIO:  # no data from there on: anything else says that holes are not known here
-                data = at
-        if data > at:
-            yield Extent(at + shift, data - at, hole=True)
-        if hole > data:
-            yield Extent(data + shift, hole - data, fd, data)
-        at = hole
 
 
 def is_plain(found: Stat) -> bool:
