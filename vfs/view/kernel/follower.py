@@ -149,34 +149,40 @@ class Follower:
                     self._early.clear()
 
     def _stopped(self, tid: int, number: int, event: int) -> None:
-        """A task has stopped: see why, and let it go on."""
+        """A task has stopped: see why, and let it go on, whatever goes wrong: nobody else would."""
         if tid not in self._known:
             self._early[tid] = number, event
             return
-        if number == _SYSCALL_STOP:
-            if self._enters(tid):
-                self._entry(tid)
-            else:
-                self._exit(tid)
-                if not self._numbers.wanted(tid):
+        deliver = 0
+        try:
+            if number == _SYSCALL_STOP:
+                if self._enters(tid):
+                    self._entry(tid)
+                elif not self._exit(tid):
                     self._ptrace(abi.PTRACE_DETACH, tid)
                     self._forget(tid)
                     return
-            number = 0
-        elif event in _NEW:
-            child = ctypes.c_ulong()
-            self._ptrace(abi.PTRACE_GETEVENTMSG, tid, None, ctypes.byref(child))
+            elif event in _NEW:
+                self._made(tid)
+            elif event == abi.PTRACE_EVENT_STOP and number in _STOPS:
+                self._ptrace(abi.PTRACE_LISTEN, tid)
+                return
+            elif not event:
+                deliver = number
+        except OSError:  # somebody was killed meanwhile, perhaps another
+            pass
+        self._ptrace(abi.PTRACE_SYSCALL, tid, None, deliver)
+
+    def _made(self, tid: int) -> None:
+        """A task has made another, which is followed already."""
+        child = ctypes.c_ulong()
+        self._ptrace(abi.PTRACE_GETEVENTMSG, tid, None, ctypes.byref(child))
+        self._known.add(child.value)
+        with contextlib.suppress(OSError):  # the new one is dead by now
             self._numbers.forked(tid, child.value)
-            self._known.add(child.value)
-            if child.value in self._early:
+        if child.value in self._early:
+            with contextlib.suppress(OSError):
                 self._stopped(child.value, *self._early.pop(child.value))
-            number = 0
-        elif event == abi.PTRACE_EVENT_STOP and number in _STOPS:
-            self._ptrace(abi.PTRACE_LISTEN, tid)
-            return
-        elif event:
-            number = 0
-        self._ptrace(abi.PTRACE_SYSCALL, tid, None, number)
 
     def _enters(self, tid: int) -> bool:
         """Whether it stands at the entry of a call. (A new thread's first stop is the exit of the call that made it.)"""
@@ -209,14 +215,15 @@ class Follower:
             self._replaced[tid] = old
             self._set_registers(tid, words)
 
-    def _exit(self, tid: int) -> None:
+    def _exit(self, tid: int) -> bool:
+        """It leaves a call. Whether it is to be followed on."""
         machine = self._machine
         old = self._replaced.pop(tid, None)
         extra = self._extra.pop(tid, None)
         lost = self._numbers.lost(tid) if tid in self._many else []
         self._many.discard(tid)
         if not (old or extra or lost):
-            return
+            return self._numbers.wanted(tid)
         words = self._get_registers(tid)
         calls = machine.calls
         if extra is not None and words[machine.result] >> 63 == 0:
@@ -231,6 +238,7 @@ class Follower:
                 if at != machine.result:  # arm64 has the result where the first argument was
                     words[at] = value
         self._set_registers(tid, words)
+        return self._numbers.wanted(tid)
 
     def _inject(self, tid: int, words: Words, number: int, arguments: Sequence[int]) -> int:
         """Have the task, which leaves a call with *words* in its registers, make one call more; its result. No signal comes
