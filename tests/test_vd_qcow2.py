@@ -18,6 +18,7 @@ from tests.vd_campaign import Operation, qemu_check, qemu_img, qemu_io
 from vfs.api import ERROR, LEAK, WARNING, FileStorage
 from vfs.api.options import parse
 from vfs.vd.qcow2 import layout
+from vfs.vd.qcow2.image import Qcow2Image
 
 MIB = 1 << 20
 
@@ -323,6 +324,29 @@ def test_room_is_given_back(tmp_path: Path) -> None:
     qemu_check(path, "qcow2")
 
 
+def test_a_cluster_that_somebody_reads_stays(tmp_path: Path) -> None:
+    """A read that has looked up where a cluster lies gets that cluster, whatever is discarded, flushed and written meanwhile."""
+    path = tmp_path / "disk"
+    campaign.created(path, "qcow2", MIB)
+    with campaign.opened_file(path, True) as device:
+        disk = device.storage(0)
+        assert isinstance(disk, Qcow2Image)
+        disk.write(0, b"a" * 65536)
+        device.flush()
+        place = disk.extents(0, 1)[0].fd_offset
+        disk.reading += 1
+        disk.discard(0, 65536)
+        device.flush()
+        disk.write(65536, b"b" * 65536)
+        device.flush()
+        assert disk.file.read(place, 65536) == b"a" * 65536
+        disk.reading -= 1
+        device.flush()
+        disk.write(0, b"c" * 65536)
+        assert disk.file.read(place, 65536) == b"c" * 65536
+    qemu_check(path, "qcow2")
+
+
 def test_a_terabyte(tmp_path: Path) -> None:
     path = tmp_path / "disk"
     campaign.created(path, "qcow2", 1 << 40)
@@ -506,6 +530,19 @@ def test_power_cuts(tmp_path: Path, options: dict[str, int]) -> None:
     start = memory_image(tmp_path / "disk", **options)
     for seed in range(3):
         campaign.power_cuts(start, b"disk", seed, 30, 6)
+
+
+@pytest.mark.parametrize("options", [{}, {"cluster_size": 4096}, {"extended_l2": True}], ids=["64k", "4k", "sub"])
+def test_threads(tmp_path: Path, options: dict[str, int]) -> None:
+    campaign.created(tmp_path / "disk", "qcow2", 8 * MIB, **options)
+    campaign.threads(tmp_path / "disk", 1, 0.5)
+    qemu_check(tmp_path / "disk", "qcow2")
+
+
+@pytest.mark.parametrize("options", CUT)
+def test_a_file_system_that_is_full_or_fails(tmp_path: Path, options: dict[str, int]) -> None:
+    start = memory_image(tmp_path / "disk", **options)
+    assert sum(campaign.faults(start, b"disk", seed, 40) for seed in range(4)) > 10
 
 
 @pytest.mark.slow

@@ -22,6 +22,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -418,6 +419,114 @@ def power_cuts(start: dict[bytes, bytearray], name: bytes, seed: int, steps: int
         if operation.kind in ("flush", "reopen"):
             expected.flushed()
     device.close()
+
+
+# -------------------------------------------------------------------------------------------- many threads
+
+
+def threads(path: Path, seed: int, seconds: float) -> None:
+    """Read the image at *path* in three threads while one writes, zeroes, discards and flushes: every sector says which one it
+    is, or is zeros. The image is empty at first."""
+    rng = random.Random(seed)
+    wrong: list[str] = []
+    done = threading.Event()
+    with opened_file(path, True) as device:
+        disk = device.storage(0)
+        sectors = disk.size // SECTOR
+
+        def tagged(first: int, count: int) -> bytes:
+            return b"".join(number.to_bytes(8, "big") * (SECTOR // 8) for number in range(first + 1, first + count + 1))
+
+        def read(own: int) -> None:
+            chance = random.Random(own)
+            try:
+                while not done.is_set():
+                    first = chance.randrange(sectors)
+                    count = min(chance.randrange(1, 600), sectors - first)
+                    found, expected = disk.read(first * SECTOR, count * SECTOR), tagged(first, count)
+                    for at in range(0, count * SECTOR, SECTOR):
+                        if found[at : at + SECTOR] not in (expected[at : at + SECTOR], bytes(SECTOR)):
+                            wrong.append(f"sector {first + at // SECTOR} has {found[at : at + 16]!r}")
+                            return
+            except BaseException as error:
+                wrong.append(repr(error))
+
+        readers = [threading.Thread(target=read, args=(number,)) for number in range(3)]
+        for reader in readers:
+            reader.start()
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and not wrong:
+            first = rng.randrange(sectors)
+            count = min(rng.choice((1, 8, 128, 400)), sectors - first)
+            kind = rng.choices((disk.zero, disk.discard, None), (1, 1, 4))[0]
+            if kind is None:
+                disk.write(first * SECTOR, tagged(first, count))
+            else:
+                kind(first * SECTOR, count * SECTOR)
+            if rng.random() < 0.1:
+                device.flush()
+        done.set()
+        for reader in readers:
+            reader.join()
+    assert not wrong, wrong
+
+
+# -------------------------------------------------------------------------------------------- storage that fails
+
+
+class FailingFile(MemoryFile):
+    """Now and then a change fails, before anything of it is done."""
+
+    rng: random.Random | None = None
+
+    def _maybe(self) -> None:
+        if self.rng is not None and self.rng.random() < 0.1:
+            raise OSError(self.rng.choice((errno.ENOSPC, errno.EIO)), f"{self.name}: so it was to be")
+
+    def write(self, offset: int, content: bytes | memoryview) -> int:
+        self._maybe()
+        return super().write(offset, content)
+
+    def resize(self, size: int) -> None:
+        self._maybe()
+        super().resize(size)
+
+    def flush(self) -> None:
+        self._maybe()
+
+
+def faults(start: dict[bytes, bytearray], name: bytes, seed: int, steps: int) -> int:
+    """Work on an image (of one file) while a tenth of all changes of its file fail. A change of the disk that fails may have been
+    made in part; all else is as it was, and when nothing fails any more the image is right. How many failed."""
+    rng = random.Random(seed)
+    directory = {own: bytearray(file) for own, file in start.items()}
+    file = FailingFile(directory, name, True)
+    failed = 0
+    with opened(file, rw=True) as device:
+        disk = device.storage(0)
+        flat = bytearray(read_all(disk))
+        file.rng = rng
+        for operation in random_operations(rng, len(flat) // SECTOR * SECTOR, steps, SECTOR):
+            before = bytes(flat)
+            try:
+                perform(disk, operation)
+            except OSError as error:
+                assert error.errno in (errno.ENOSPC, errno.EIO), error
+                failed += 1
+            model(flat, operation)
+            now = read_all(disk)
+            for at in range(0, len(flat), SECTOR):
+                sector = now[at : at + SECTOR]
+                inside = operation.offset <= at < operation.offset + operation.length
+                allowed = (flat[at : at + SECTOR], before[at : at + SECTOR], bytes(len(sector)))[: 3 if inside else 1]
+                assert sector in allowed, f"seed {seed}, {operation}: sector {at // SECTOR}"
+            flat[:] = now
+        file.rng = None
+    with opened(MemoryFile(directory, name)) as device:
+        assert read_all(device.storage(0)) == flat, f"seed {seed}: at the end"
+    wrong = [finding for finding in checked(MemoryFile(directory, name)) if finding.kind == ERROR]
+    assert not wrong, f"seed {seed}: {wrong[:5]}"
+    return failed
 
 
 # -------------------------------------------------------------------------------------------- kills

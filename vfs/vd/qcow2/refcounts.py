@@ -140,9 +140,7 @@ class Refcounts:
                 self._cursor = (index + 1) * self.entries
                 continue
             got = self._free(block, first, wanted)
-            block[first : first + got] = (
-                array(block.typecode, b"\1" * got) if block.itemsize == 1 else array(block.typecode, [1]) * got
-            )
+            block[first : first + got] = array(block.typecode, [1]) * got
             self._touch(index, block, first, first + got)
             first += index * self.entries
             self._cursor = first + got
@@ -230,14 +228,15 @@ class Refcounts:
     def write_blocks(self) -> None:
         """The changed parts of the changed blocks."""
         for index in sorted(self._spans):
-            first, last = self._spans.pop(index)
-            block = self._changed.pop(index)
-            self._clean[index] = block
+            first, last = self._spans[index]
+            block = self._changed[index]
             step = SECTOR_ENTRIES * 64 >> self.order  # entries in 512 bytes
             first -= first % step
             last = min(len(block), -(-last // step) * step)
             offset = self.table[index] & layout.REFCOUNT_OFFSET
             self.file.write(offset + (first << self.order >> 3), encode_block(block[first:last], self.order))
+            del self._spans[index], self._changed[index]
+            self._clean[index] = block
         while len(self._clean) > self._kept:
             self._clean.popitem(last=False)
 

@@ -95,13 +95,14 @@ class Tables:
         self.fresh.add(offset)
 
     def write(self, offsets: set[int]) -> None:
-        """Write changed tables out; they are unchanged then."""
+        """Write changed tables out; each is unchanged when that is done."""
         for offset in sorted(offsets):
-            first, last = self.dirty.pop(offset)
-            table = self._changed.pop(offset)
+            first, last = self.dirty[offset]
+            table = self._changed[offset]
             first -= first % SECTOR_ENTRIES
             last = min(len(table), -(-last // SECTOR_ENTRIES) * SECTOR_ENTRIES)
             self.file.write(offset + first * 8, encode(table[first:last]))
+            del self.dirty[offset], self._changed[offset]
             self._clean[offset] = table
             self.fresh.discard(offset)
         while len(self._clean) > self._most:

@@ -89,11 +89,12 @@ class Writer:
             return offset, self.tables.load(offset, f"L1 entry {l1_index}")
         if offset:
             table = self.tables.load(offset, f"L1 entry {l1_index}")[:]
-            self._removed.append(offset >> self.bits)
             self._check_copied(table)
         else:
             table = array("Q", bytes(self.size))
         new = self.refcounts.allocate(1)[0] << self.bits
+        if offset:
+            self._removed.append(offset >> self.bits)
         self.tables.add(new, table)
         self.tables.l1[l1_index] = new | layout.COPIED
         self.tables.dirty_l1.add(l1_index)
