@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.command import vfs
-from tests.fuse_mounts import LIMIT, alive, foreground, mounted, needs_fuse, place, processes, run, until
+from tests.fuse_mounts import LIMIT, alive, foreground, is_mounted, mounted, needs_fuse, place, processes, run, until
+from tests.test_fuse_operations import served
 from vfs.api import Device, FileStorage, Storage, ioctls, open_image
 from vfs.api.blockhandle import RANGE
 from vfs.fuse.devices import DeviceFiles
@@ -185,6 +186,40 @@ def test_unmounting_returns_when_the_image_is_closed(tmp_path: Path) -> None:
             with FileStorage(image, writable=True) as storage:  # EBUSY as long as somebody else writes it
                 assert storage.read(MIB - 1, 1) == bytes([number])
             assert until(lambda pid=serving: not alive(pid))  # type: ignore[misc]
+
+
+class Full(Storage):
+    """A disk that takes everything and can save nothing."""
+
+    name, size, read_only = "full", MIB, False
+
+    def readinto(self, offset: int, buffer: memoryview) -> int:
+        return len(buffer)
+
+    def write(self, offset: int, content: bytes | memoryview) -> int:
+        return len(content)
+
+    def flush(self) -> None:
+        raise OSError(errno.ENOSPC, "no room for the table")
+
+
+class FullDevice(Device):
+    type = "full"
+    read_only = False
+
+    def storages(self) -> dict[int, Storage]:
+        return {0: Full()}
+
+
+def test_what_cannot_be_saved_is_told_before_unmounting() -> None:
+    with DeviceFiles(FullDevice()) as files, served(files) as root:
+        (root / "disk").write_bytes(b"lost")
+        done = vfs("umount", root)
+        assert (done.returncode, b"cannot be saved: No space left on device" in done.stderr) == (1, True)
+        assert is_mounted(root)
+        with (root / "disk").open("r+b") as file, pytest.raises(OSError) as caught:
+            os.fsync(file.fileno())
+        assert caught.value.errno == errno.ENOSPC
 
 
 def test_busy_mount_is_not_unmounted(tmp_path: Path) -> None:

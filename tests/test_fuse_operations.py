@@ -143,7 +143,7 @@ def served(filesystem: Filesystem) -> Iterator[Path]:
 
         def serve(ready: Callable[[], None]) -> None:
             operations, loop = session.serving(filesystem, True, ready)
-            options = libfuse_options(MountOptions(), FuseOptions(), filesystem.type, "test", True)
+            options = libfuse_options(MountOptions(), FuseOptions(), filesystem.type, "test", filesystem.read_only)
             session._mount(operations, str(directory), options)
             loop.run()
             operations.close()

@@ -110,7 +110,8 @@ def unmount(mountpoint: str, lazy: bool = False) -> None:
     """End the mount on *mountpoint*, also one whose process is gone, and return when its image is closed; *lazy*: detach it now,
     let it end when nobody uses it.
 
-    EINVAL: nothing of ours is mounted there; EBUSY: in use; EPERM: another user's; ETIMEDOUT: the image is not yet closed."""
+    EINVAL: nothing of ours is mounted there; EBUSY: in use; EPERM: another user's; EIO, ENOSPC: what was written cannot be made
+    durable, it stays mounted; ETIMEDOUT: unmounted, but the image is not yet closed."""
     # Not os.stat: a mount whose process is gone answers nothing.
     place = os.path.realpath(mountpoint)
     there = mounts.at(os.fsencode(place))
@@ -118,6 +119,8 @@ def unmount(mountpoint: str, lazy: bool = False) -> None:
         raise OSError(errno.EINVAL if os.path.lexists(mountpoint) else errno.ENOENT, _unmounted(mountpoint), mountpoint)
     if there.type != "fuse" and not there.type.startswith("fuse."):
         raise OSError(errno.EINVAL, f"a mount of type {there.type}, not one of vfs", mountpoint)
+    if not lazy and "rw" in there.super_options:
+        _write_out(place, mountpoint)
     try:
         if os.geteuid() == 0:
             _umount2(place, UMOUNT_NOFOLLOW | (MNT_DETACH if lazy else 0))
@@ -128,6 +131,24 @@ def unmount(mountpoint: str, lazy: bool = False) -> None:
         raise OSError(error.errno, busy if error.errno == errno.EBUSY else message(error), mountpoint) from None
     if not lazy:
         presence.await_end(place)
+
+
+def _write_out(place: str, mountpoint: str) -> None:
+    """Have all that was written made durable while somebody can still be told that it cannot: once it is unmounted, the process
+    that serves has nobody to complain to."""
+    try:
+        directory = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:  # its process is gone, or it is another user's
+        return
+    try:
+        os.fsync(directory)
+    except OSError as error:
+        if error.errno in (errno.ENOTCONN, errno.ECONNABORTED, errno.EINVAL, errno.EROFS):
+            return
+        sentence = f"not unmounted, what was written cannot be saved: {message(error)} (-l detaches it all the same)"
+        raise OSError(error.errno, sentence, mountpoint) from None
+    finally:
+        os.close(directory)
 
 
 def _unmounted(mountpoint: str) -> str:
