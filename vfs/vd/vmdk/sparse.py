@@ -263,22 +263,29 @@ class SparseExtent(DiskExtent):
                     self._clear_span(span, vacant if droppable else None, discard)
 
     def _clear_span(self, span: Span, vacant: int | None, discard: bool) -> None:
-        at, stop = span.offset, span.offset + span.length
-        while at < stop:
-            index, until = at % self.reach // self.grain, min(stop, at - at % self.grain + self.grain)
-            if vacant is not None and at % self.grain == 0 and (until - at == self.grain or until == self.size):
-                table = self.tables.change(at // self.reach)
-                if span.kind == DATA:
-                    self.freed.append(table[index])
-                table[index] = vacant
-                self._bound()
-            elif discard:
-                pass
-            elif span.kind == DATA:
-                self.file.zero(span.position + at - span.offset, until - at)
-            else:
-                self.write(at, memoryview(bytes(until - at)))
-            at = until
+        """*vacant*: the entry of grains that are given up; `None`: none can be."""
+        start, end = span.offset, span.offset + span.length
+        first = start + -start % self.grain
+        last = end if end == self.size else end - end % self.grain
+        if vacant is None or first >= last:
+            first = last = end
+        if not discard:
+            self._store_zeros(span, start, first)
+            self._store_zeros(span, last, end)
+        if first < last:
+            index, count = first % self.reach // self.grain, -(-(last - first) // self.grain)
+            table = self.tables.change(first // self.reach)
+            if span.kind == DATA:
+                self.freed.extend(table[index : index + count])
+            table[index : index + count] = array("I", [vacant or 0]) * count
+            self._bound()
+
+    def _store_zeros(self, span: Span, start: int, end: int) -> None:
+        if span.kind == DATA and start < end:
+            self.file.zero(span.position + start - span.offset, end - start)
+        elif start < end:
+            for at in range(start, end, GRAIN_LIMIT):
+                self.write(at, memoryview(bytes(min(GRAIN_LIMIT, end - at))))
 
     # ---------------------------------------------------------------- durability
 
