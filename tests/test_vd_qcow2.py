@@ -460,6 +460,66 @@ def test_refused(tmp_path: Path) -> None:
     assert raised.value.errno == errno.EOPNOTSUPP
 
 
+HOSTILE: list[tuple[str, int, str, int, int, str]] = [
+    # what, offset, format, value, errno, word of the sentence
+    ("cluster bits", 20, ">I", 8, errno.EUCLEAN, "clusters of 2"),
+    ("cluster bits", 20, ">I", 63, errno.EUCLEAN, "clusters of 2"),
+    ("size", 24, ">Q", (1 << 63) - 512, errno.EUCLEAN, "L1 table"),
+    ("size", 24, ">Q", (1 << 64) - 512, errno.EUCLEAN, "disk of"),
+    ("size", 24, ">Q", 1 << 40, errno.EUCLEAN, "are needed"),
+    ("L1 entries", 36, ">I", 0, errno.EUCLEAN, "are needed"),
+    ("L1 entries", 36, ">I", 1 << 31, errno.EUCLEAN, "L1 table"),
+    ("L1 entries", 36, ">I", 1 << 20, errno.EUCLEAN, "outside the file"),
+    ("L1 table", 40, ">Q", 12345, errno.EUCLEAN, "does not begin"),
+    ("L1 table", 40, ">Q", 1 << 62, errno.EUCLEAN, "outside the file"),
+    ("refcount table", 48, ">Q", 1 << 40, errno.EUCLEAN, "outside the file"),
+    ("refcount clusters", 56, ">I", 1 << 30, errno.EUCLEAN, "refcount table"),
+    ("snapshots", 60, ">I", 1 << 20, errno.EUCLEAN, "snapshots"),
+    ("snapshots", 60, ">I", 60000, errno.EUCLEAN, "snapshot"),
+    ("refcount order", 96, ">I", 7, errno.EUCLEAN, "refcounts"),
+    ("header length", 100, ">I", 105, errno.EUCLEAN, "header of 105"),
+    ("header length", 100, ">I", 1 << 31, errno.EUCLEAN, "header of"),
+    ("version", 4, ">I", 4, errno.EINVAL, "no known"),
+    ("backing name", 16, ">I", 5000, errno.EUCLEAN, "backing file's name"),
+    ("compression", 104, ">B", 1, errno.EUCLEAN, "compression type"),
+    ("compression", 104, ">B", 7, errno.EOPNOTSUPP, "compression type 7"),
+]
+
+
+@pytest.mark.parametrize(("what", "offset", "kind", "value", "number", "word"), HOSTILE)
+def test_hostile_headers(tmp_path: Path, what: str, offset: int, kind: str, value: int, number: int, word: str) -> None:
+    path = create(tmp_path / "disk", MIB, "", "-u", "-b", "base", "-F", "raw")
+    (tmp_path / "base").write_bytes(bytes(512))
+    content = bytearray(path.read_bytes())
+    struct.pack_into(kind, content, offset, value)
+    path.write_bytes(content)
+    with pytest.raises(OSError, match=word) as raised:
+        campaign.opened_file(path)
+    assert raised.value.errno == number
+
+
+def test_a_map_without_end(tmp_path: Path) -> None:
+    """A file of 3 MiB that is a disk of 100 TiB: all L1 entries refer to one L2 table, of zeros and holes by turns."""
+    path = tmp_path / "disk"
+    campaign.created(path, "qcow2", 100 << 40)
+    with open(path, "r+b") as file:
+        file.seek(40)
+        l1 = struct.unpack(">Q", file.read(8))[0]
+        size = path.stat().st_size
+        file.truncate(size + 65536)
+        file.seek(size)
+        file.write(struct.pack(">QQ", 1, 0) * 4096)
+        file.seek(l1)
+        file.write(struct.pack(">Q", size) * 204800)
+    with campaign.opened_file(path) as device, campaign.within(5):
+        disk = device.storage(0)
+        extents = disk.extents(0, disk.size)
+        assert sum(extent.length for extent in extents) == disk.size and extents[0].hole
+        assert not any(disk.read(disk.size - MIB, MIB))
+    with FileStorage(str(path)) as storage, campaign.within(10):
+        assert {finding.kind for finding in campaign.checked(storage)} == {ERROR}
+
+
 @pytest.mark.parametrize(
     ("options", "word"),
     [

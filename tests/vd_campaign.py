@@ -620,7 +620,9 @@ def mutated(file: bytes, rng: random.Random, places: Sequence[tuple[int, int]]) 
 
 
 @contextlib.contextmanager
-def _within(seconds: int) -> Iterator[None]:
+def within(seconds: int) -> Iterator[None]:
+    """Fails where the body takes longer."""
+
     class TooLong(BaseException):
         """Not an Exception: nothing may catch it on the way."""
 
@@ -690,7 +692,7 @@ def _damage(path: Path, places: Sequence[tuple[int, int]], seed: int, count: int
         directory = {own: bytearray(file) for own, file in files.items()}
         directory[name] = bytearray(mutated(files[name], random.Random(f"{seed}:{number}"), places))
         try:
-            with _within(SECONDS):
+            with within(SECONDS):
                 look_at_everything(directory, name)
         except BaseException:
             wrong.append(f"{path.name}, mutation {seed}:{number}: {traceback.format_exc()}")

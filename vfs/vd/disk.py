@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+import time
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
@@ -24,7 +25,9 @@ MAX_SIZE: Final = (1 << 63) - 512
 _NOTHING: Final = bytes(1 << 20)
 
 MAX_EXTENTS: Final = 1 << 16
-"""More in one answer are not looked for: the rest is said to be without a descriptor."""
+MAX_SECONDS: Final = 1.0
+"""More in one answer are not looked for, nor longer: the rest is said to be without a descriptor. A small file can claim to be a
+disk whose map nobody lives to see the end of."""
 
 
 class Run(NamedTuple):
@@ -156,8 +159,9 @@ class DiskImage(Storage):
         if not length:
             return found
         with self.lock:
+            until = time.monotonic() + MAX_SECONDS
             for run in self.runs(offset, length):
-                if len(found) >= MAX_EXTENTS:
+                if len(found) >= MAX_EXTENTS or time.monotonic() > until:
                     found.append(Extent(run.offset, end - run.offset))
                     break
                 self._extend(found, run)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from vfs.api import ERROR, LEAK, Finding, Storage, damaged
+from vfs.api import ERROR, LEAK, Finding, Storage, damaged, unsupported
 from vfs.vd.qcow2 import layout
 from vfs.vd.qcow2.bitmaps import read_bitmaps
 from vfs.vd.qcow2.header import Header
@@ -17,6 +17,8 @@ from vfs.vd.qcow2.snapshots import check_snapshot, read_snapshots
 from vfs.vd.qcow2.tables import Tables, encode, read_table
 
 MAX_FINDINGS: Final = 1000
+MAX_SNAPSHOT_ENTRIES: Final = 1 << 26
+MOST: Final = 0xFFFF
 CHUNK: Final = 1 << 15
 """Clusters whose counts are kept together."""
 
@@ -45,6 +47,9 @@ class Counts:
         self.chunk = chunk
         self.chunks: dict[int, array[int]] = {}
         self._many: Counter[int] = Counter()
+        """What is above `MOST`."""
+        self.full: set[int] = set()
+        """Chunks with such."""
 
     def add(self, cluster: int, times: int = 1) -> None:
         chunk = self.chunks.get(cluster // self.chunk)
@@ -53,7 +58,10 @@ class Counts:
         try:
             chunk[cluster % self.chunk] += times
         except OverflowError:
-            self._many[cluster] += times
+            room = MOST - chunk[cluster % self.chunk]
+            chunk[cluster % self.chunk] = MOST
+            self._many[cluster] += times - room
+            self.full.add(cluster // self.chunk)
 
     def get(self, cluster: int) -> int:
         chunk = self.chunks.get(cluster // self.chunk)
@@ -101,6 +109,8 @@ class References:
         self._range("the L1 table", header.l1_offset, header.l1_entries * 8)
         l2: Counter[int] = Counter(entry & layout.OFFSET for entry in self.l1)
         snapshots, length = read_snapshots(self.file, header)
+        if (entries := sum(snapshot.l1_entries for snapshot in snapshots)) > MAX_SNAPSHOT_ENTRIES:
+            raise unsupported(f"{header.name}: the L1 tables of all snapshots have {entries} entries, too many to be checked")
         self._range("the snapshot table", header.snapshot_offset, length)
         for snapshot in snapshots:
             try:
@@ -208,7 +218,7 @@ class References:
             for number in range(each):
                 counts = self.counts.chunks.get(index * each + number)
                 stored = block[number * chunk : (number + 1) * chunk] if block is not None else array("H", bytes(2 * chunk))
-                if stored != counts:
+                if stored != counts or index * each + number in self.counts.full:
                     self._compare_chunk(index * entries + number * chunk, stored)
 
     def _compare_chunk(self, first: int, stored: array[int]) -> None:
