@@ -5,6 +5,7 @@ A sector is written in a place that nobody reads, and then its bit is set: with 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 
 from vfs.vd.blocks import PARTIAL, BlockImage
@@ -71,12 +72,8 @@ class BitmapImage(BlockImage):
             whole[at - first * sector : end - first * sector] = content
             content = memoryview(whole)
         place, new = self._target(block)
-        try:
+        with self.undone(place) if new else contextlib.nullcontext():
             self.file.write(place + first * sector, content)
-        except BaseException:
-            if new:
-                self.space().give(self.origin(place))
-            raise
         self._put(block, place, new, first, last - first)
 
     def zero_part(self, block: int, at: int, size: int) -> None:
@@ -90,5 +87,6 @@ class BitmapImage(BlockImage):
         if end % sector:
             self.write_part(block, last * sector, memoryview(bytes(end - last * sector)))
         place, new = self._target(block)
-        self.file.zero(place + first * sector, (last - first) * sector)
+        with self.undone(place) if new else contextlib.nullcontext():
+            self.file.zero(place + first * sector, (last - first) * sector)
         self._put(block, place, new, first, last - first)

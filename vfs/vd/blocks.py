@@ -7,6 +7,7 @@ table that names the wrong content.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 from collections.abc import Iterator
 from typing import Final
@@ -73,7 +74,9 @@ class BlockImage(DiskImage):
     def place(self, block: int, whole: bool) -> int:
         """Where a block's content can be written: a place that no table names. Reads as zeros, except when the *whole* block is
         going to be written. ENOSPC, EFBIG."""
-        return self.claim(self.space().take(), self.stride, whole)
+        place = self.space().take()
+        with self.undone(place):
+            return self.claim(place, self.stride, whole)
 
     def parts(self, block: int, place: int, at: int, size: int) -> Iterator[Run]:
         """A part of a `PARTIAL` block: `DATA` and `HOLE`, with offsets inside the block."""
@@ -83,13 +86,15 @@ class BlockImage(DiskImage):
         """Write into a block that has its content from the parent, in part at least. Here, for a format without bitmaps: the
         whole block is taken over."""
         place = self._taken_over(block)
-        self.file.write(place + at, content)
+        with self.undone(place):
+            self.file.write(place + at, content)
         self.record(block, place)
 
     def zero_part(self, block: int, at: int, size: int) -> None:
         """The same with zeros."""
         place = self._taken_over(block)
-        self.file.zero(place + at, size)
+        with self.undone(place):
+            self.file.zero(place + at, size)
         self.record(block, place)
 
     def _taken_over(self, block: int) -> int:
@@ -97,10 +102,11 @@ class BlockImage(DiskImage):
         start, place = block * self.unit, self.place(block, True)
         size = min(self.unit, self.size - start)
         buffer = memoryview(bytearray(min(_COPIED, size)))
-        for at in range(0, size, _COPIED):
-            piece = buffer[: min(_COPIED, size - at)]
-            self.readinto(start + at, piece)
-            self.file.write(place + at, piece)
+        with self.undone(place):
+            for at in range(0, size, _COPIED):
+                piece = buffer[: min(_COPIED, size - at)]
+                self.readinto(start + at, piece)
+                self.file.write(place + at, piece)
         return place
 
     def write_ahead(self) -> None:
@@ -159,6 +165,15 @@ class BlockImage(DiskImage):
         if place + length > self.file.size:
             self.file.resize(place + length)
         return place
+
+    @contextlib.contextmanager
+    def undone(self, place: int) -> Iterator[None]:
+        """If what is done with a new place of a block's content fails, nobody has it."""
+        try:
+            yield
+        except BaseException:
+            self.space().untake(self.origin(place))
+            raise
 
     def shrink(self, size: int) -> None:
         """Cut off what nobody uses any more, where the file can be."""
@@ -220,8 +235,8 @@ class BlockImage(DiskImage):
                 done += size
             put()
         except BaseException:
-            for _, where in fresh:
-                self.space().give(self.origin(where))
+            for _, where in reversed(fresh):
+                self.space().untake(self.origin(where))
             raise
         self._relieve()
 

@@ -54,6 +54,13 @@ class Space:
         place, self.end = self.end, self.end + self.unit
         return place
 
+    def untake(self, place: int) -> None:
+        """Nothing came of `take`: no table has ever named the place."""
+        if place + self.unit == self.end:
+            self.end = place
+        else:
+            self._free.append(place)
+
     def extend(self, length: int) -> int:
         """A range of another length, at the end."""
         place, self.end = self.end, self.end + length

@@ -88,7 +88,10 @@ class VdiImage(BlockImage):
         place = space.take()
         if (place - self.header.data_offset) // self.stride >= self.header.blocks:
             raise damaged(f"{self.name}: more blocks in the file than the disk has")
-        return self.claim(place, self.stride, whole) + self.header.block_extra
+        content = place + self.header.block_extra
+        with self.undone(content):
+            self.claim(place, self.stride, whole)
+        return content
 
     def origin(self, place: int) -> int:
         return place - self.header.block_extra
@@ -163,11 +166,13 @@ def open_image(source: Storage, opening: Opening) -> VdiImage:
         fail(errno.EINVAL, f"{source.name}: has no parent")
     parent = _parent(source, header, opening) if header.type == layout.DIFFERENCING else None
     try:
-        return VdiImage(source, header, opening.writable, parent)
+        image = VdiImage(source, header, opening.writable, parent)
     except BaseException:
         if parent is not None:
             parent.close()
         raise
+    image.parent_name = os.path.basename(parent.name) if parent is not None else ""
+    return image
 
 
 def _parent(source: Storage, header: Header, opening: Opening) -> DiskImage:

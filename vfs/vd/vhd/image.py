@@ -118,17 +118,18 @@ class VhdImage(BitmapImage):
         start = space.take()
         if start // SECTOR >= UNUSED:
             fail(errno.EFBIG, f"{self.name}: the file would be larger than 2 TiB")
-        if self.file.size < space.end + SECTOR:
-            # First the new footer, then what goes over the old one.
+        place = start + self.bitmap_size
+        with self.undone(place):
             old = self.file.size
-            self.file.write(space.end, self.footer.pack())
-        else:
-            old = start + self.stride
-        if not whole and start < old:
-            self.file.zero(start, min(old - start, self.stride))
-        self.file.write(start, bitmap)
-        self.pages.keep(start, bytearray(bitmap))
-        return start + self.bitmap_size
+            if old < space.end + SECTOR:
+                # First the new footer, then what goes over the old one.
+                self.file.write(space.end, self.footer.pack())
+            if not whole and start < old:
+                self.file.zero(start, min(old - start, self.stride))
+            self.file.write(start, bitmap)
+        if self.parent is not None:
+            self.pages.keep(start, bytearray(bitmap))
+        return place
 
     def origin(self, place: int) -> int:
         return place - self.bitmap_size
