@@ -269,12 +269,25 @@ def test_writing_over_a_parent_and_compressed_clusters(tmp_path: Path, options: 
 SIZE = 400_384
 
 
-def memory_image(path: Path, snapshots: int = 0, **options: object) -> dict[bytes, bytearray]:
-    campaign.created(path, "qcow2", SIZE, **options)
+def memory_image(
+    path: Path, snapshots: int = 0, parent: bool = False, data: bool = False, **options: object
+) -> dict[bytes, bytearray]:
+    """A directory with an image called `disk`, and its parent or its data file."""
+    files = {}
+    if parent:
+        files[b"base"] = bytearray(campaign.make_raw(path.with_name("base"), 1, SIZE - 50_000))
+        with FileStorage(str(path.with_name("base"))) as storage:
+            campaign.created(path, "qcow2", SIZE, backing_file=storage, **options)
+    elif data:
+        create(path, SIZE, f"data_file={path.parent}/data")
+        rename_data_file(path, f"{path.parent}/data".encode(), b"data")
+        files[b"data"] = bytearray(path.with_name("data").read_bytes())
+    else:
+        campaign.created(path, "qcow2", SIZE, **options)
     for number in range(snapshots):
         qemu_io(path, "qcow2", f"write -P {number + 1} {number * 100}k 200k")
         qemu_img("snapshot", "-c", f"state {number}", path)
-    return {b"disk": bytearray(path.read_bytes())}
+    return files | {b"disk": bytearray(path.read_bytes())}
 
 
 @pytest.mark.parametrize(
@@ -606,7 +619,19 @@ def test_a_file_system_that_is_full_or_fails(tmp_path: Path, options: dict[str, 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", [*CUT, {"compat": 2}, {"cluster_size": 512, "snapshots": 2}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        *CUT,
+        {"compat": 2},
+        {"cluster_size": 512, "snapshots": 2},
+        {"extended_l2": True, "snapshots": 2},
+        {"parent": True, "cluster_size": 4096},
+        {"parent": True, "compat": 2, "snapshots": 1},
+        {"parent": True, "extended_l2": True, "snapshots": 1},
+        {"data": True},
+    ],
+)
 def test_many_power_cuts(tmp_path: Path, options: dict[str, int]) -> None:
     start = memory_image(tmp_path / "disk", **options)
     for seed in range(100, 160):
