@@ -7,7 +7,6 @@ import os
 import random
 import shutil
 import struct
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -436,39 +435,11 @@ def test_version_3_with_tracking_is_only_read(tmp_path: Path) -> None:
     assert caught.value.errno == errno.EROFS
 
 
-@pytest.mark.parametrize("kind", ("monolithicSparse", "streamOptimized"))
+@pytest.mark.parametrize("kind", ("monolithicSparse", "streamOptimized", "vmfsSparse"))
 def test_readers_beside_a_writer(tmp_path: Path, kind: str) -> None:
-    """Each block that is read is the old one or the new one, whatever the tables and caches do meanwhile."""
-    path, blocks = tmp_path / "disk.vmdk", 600
-    campaign.created(path, "vmdk", blocks * 65536, subformat=kind)
-    wrong: list[str] = []
-    with campaign.opened_file(path, True) as device:
-        disk, done = device.storage(0), threading.Event()
-
-        def look(seed: int) -> None:
-            rng = random.Random(seed)
-            while not done.is_set():
-                number = rng.randrange(blocks)
-                found = disk.read(number * 65536 + 5, 100)
-                if found not in (bytes(100), bytes([number % 255 + 1]) * 100):
-                    wrong.append(f"block {number}: {found[:8]!r}")
-
-        readers = [threading.Thread(target=look, args=(seed,)) for seed in range(3)]
-        for reader in readers:
-            reader.start()
-        rng = random.Random(1)
-        for step in range(800):
-            number = rng.randrange(blocks)
-            if step % 7 == 0:
-                disk.discard(number * 65536, 65536)
-            elif step % 50 == 1:
-                disk.flush()
-            else:
-                disk.write(number * 65536, bytes([number % 255 + 1]) * 65536)
-        done.set()
-        for reader in readers:
-            reader.join()
-    assert not wrong, wrong[:3]
+    path = tmp_path / "disk.vmdk"
+    campaign.created(path, "vmdk", 40 << 20, subformat=kind)
+    campaign.threads(path, 19, 1)
 
 
 # -------------------------------------------------------------------------------------------- against a model
@@ -544,6 +515,18 @@ def test_power_cuts(name: str) -> None:
 def test_many_power_cuts(name: str) -> None:
     for seed in range(2, 42):
         campaign.power_cuts(STARTS[name](), b"disk.vmdk", seed, 60, 15)
+
+
+@pytest.mark.parametrize("name", ("sparse", "stream"))
+def test_files_that_fail(name: str) -> None:
+    assert sum(campaign.faults(STARTS[name](), b"disk.vmdk", seed, 40) for seed in range(6)) > 10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ("sparse", "stream"))
+def test_files_that_fail_often(name: str) -> None:
+    for seed in range(6, 200):
+        campaign.faults(STARTS[name](), b"disk.vmdk", seed, 60)
 
 
 @pytest.mark.slow
