@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import itertools
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from vfs.api import Filesystem, MountOptions, Node, Stat, fail, option
@@ -146,6 +146,12 @@ class Mount:
         """Grows when a directory gets another name: what dentries know of their paths is then old."""
         self.root = Dentry(self, None, target.rpartition(b"/")[2], node)
 
+    def copy(self) -> Mount:
+        """The same for another view, to be changed there."""
+        options = replace(self.options)
+        sources = self.type, self.source, self.target, self.covered, self.above
+        return Mount(self.superblock, self.root.node, *sources, options, self.read_only, self.shown, added=self.added)
+
     def hand_out(self, found: os.stat_result) -> None:
         """A process is about to get a descriptor of this file."""
         if len(self.handed) >= self.HANDED_LIMIT:
@@ -278,6 +284,11 @@ class MountTable:
         self.mounts.append(mount)
         self.index()
         self.idle = False
+
+    def exchange(self, mount: Mount, other: Mount) -> None:
+        """Put another mount in the place of one."""
+        self.mounts[self.mounts.index(mount)] = other
+        self.index()
 
     def remove(self, mount: Mount) -> None:
         """Take a mount out; what it covered shows again. EINVAL: not in the table."""

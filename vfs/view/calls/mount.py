@@ -395,30 +395,38 @@ class Mounting:
         self.supervisor.superblocks.append(superblock)
         self.add(mount)
 
-    def demand_own(self, mount: Mount) -> None:
-        """EBUSY: a view that began as a copy of another shares its mounts, and nothing that one does may show in the other."""
-        if any(mount in view.mounts.present for view in self.supervisor.views if view is not self.supervisor.view):
-            fail(errno.EBUSY, "another view has the same mount: bind it to a place of its own")
+    def own(self, mount: Mount) -> Mount:
+        """The mount, to be changed. A view that began as a copy of another shares its mounts, and nothing that one does may show
+        in the other: it gets a copy. EBUSY: somebody here is in the mount, and would be left in the other's."""
+        supervisor = self.supervisor
+        if not any(mount in view.mounts.present for view in supervisor.views if view is not supervisor.view):
+            return mount
+        reason = self.busy(mount)
+        if reason or mount.main is not None or isinstance(mount.filesystem, DeviceNodes):
+            fail(errno.EBUSY, f"another view has the same mount, and it is {reason or 'a device'}")
+        copy = mount.copy()
+        supervisor.view.mounts.exchange(mount, copy)
+        supervisor.view.names.forget()
+        return copy
 
     def remount(self, mount: Mount, flags: int, text: str) -> None:
         """Other options for a mount. EROFS: it was made to be read only; EBUSY: files are open for writing."""
-        self.demand_own(mount)
         (common,) = parse_all(",".join(word for word in text.split(",") if word not in ("ro", "rw")), ViewOptions)
         set_flags(common, flags)
         common.excepted, common.permanent = mount.options.excepted, mount.options.permanent
+        if not flags & MS_RDONLY and mount.superblock.filesystem.read_only:
+            fail(errno.EROFS, "it was mounted read-only: unmount it, and mount it anew")
+        mount = self.own(mount)
         if flags & MS_RDONLY and not mount.read_only:
             superblock = mount.superblock
             self.supervisor.files.written.flush(superblock)
             if any(p.written and p.dentry.mount is mount for p in superblock.placeholders.values()):
                 fail(errno.EBUSY, "files are open for writing")
-        elif not flags & MS_RDONLY and mount.superblock.filesystem.read_only:
-            fail(errno.EROFS, "it was mounted read-only: unmount it, and mount it anew")
         mount.read_only = bool(flags & MS_RDONLY)
         mount.options = common
 
     def move(self, mount: Mount, target: Place, path: bytes) -> None:
         """mount --move. EINVAL: other mounts lie on it; ELOOP: below itself."""
-        self.demand_own(mount)
         view = self.supervisor.view
         below = mount.target.rstrip(b"/") + b"/"
         if any(m is not mount and m.target.startswith(below) for m in view.mounts.mounts):
@@ -429,6 +437,7 @@ class Mounting:
             fail(errno.ENOTDIR)
         if mount.main is not None or isinstance(mount.filesystem, DeviceNodes):
             fail(errno.EINVAL, "devices stay where they are: unmount it, and mount it there")
+        mount = self.own(mount)
         view.mounts.remove(mount)
         mount.covered, mount.above, mount.target = target, view.names.above(target), path
         mount.root.name = path.rpartition(b"/")[2]
