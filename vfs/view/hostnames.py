@@ -31,6 +31,8 @@ class HostNames:
         self.afar = Afar()
         self.learned: Callable[[bytes, list[bytes]], None] = lambda directory, excepted: None
         """Told of each directory, and of the names in it that are mount points."""
+        self.learned_link: Callable[[bytes], None] = lambda path: None
+        """Told of each name that was walked to its end, where it may be a link."""
         self.forgotten: Callable[[], None] = lambda: None
         """Told when nothing of that holds any more."""
 
@@ -41,15 +43,20 @@ class HostNames:
         below = [point[len(within) :] for point in self.mounts.points if point.startswith(within)]
         points = [name for name in below if b"/" not in name]
         self.directories[directory] = monotonic() + LIFETIME, NO_ENTRIES.union(points)
-        # A directory to which the view adds names is opened by us; so are nodes that may have a device's numbers.
-        special = self.mounts.devices and (canonical in self.mounts.added or (canonical + b"/").startswith(b"/dev/"))
-        if not special:
+        if not self.is_special(canonical):
             self.learned(directory, points)
 
-    def learn_final(self, path: bytes) -> None:
+    def is_special(self, canonical: bytes) -> bool:
+        """A directory to which the view adds names is opened by us; so are nodes that may have a device's numbers."""
+        return bool(self.mounts.devices) and (canonical in self.mounts.added or (canonical + b"/").startswith(b"/dev/"))
+
+    def learn_final(self, path: bytes, place: bytes | None = None) -> None:
+        """*place*: where it leads, if it was walked to its end."""
         if len(self.finals) >= self.LIMIT:
             self.finals.clear()
         self.finals[path] = monotonic() + LIFETIME
+        if place is not None and not self.is_special(place) and not self.is_special(place.rpartition(b"/")[0]):
+            self.learned_link(path)
 
     def forget(self) -> None:
         self.directories.clear()

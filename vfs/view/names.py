@@ -202,7 +202,7 @@ class Names:
         if crossed and not (place == full and isinstance(base, bytes)):  # through a hole the kernel goes the same way
             raise Elsewhere(place)
         if follow and shown and not proc:
-            self.host.learn_final(full)
+            self.host.learn_final(full, place)
         return place
 
     def search_below(self, call: Call, dirfd: int, path: bytes, follow: bool) -> Place | None:

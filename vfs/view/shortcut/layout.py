@@ -17,6 +17,8 @@ WAYS: Final = 4
 SLOT: Final = struct.Struct("<III4x240s")
 """sequence (odd: being written), generation, length, name."""
 LONGEST: Final = 239
+LINK: Final = b"\0"
+"""Follows a whole name, which directories do not have: of a link that leads to the host."""
 SIZE: Final = SHARED + 4096 + SLOTS * SLOT.size
 FACTOR: Final = 0x9E3779B97F4A7C15
 

@@ -15,7 +15,7 @@ from vfs.view.kernel.notify import CONTINUE, Call
 from vfs.view.memfd import make_memfd
 from vfs.view.names import Elsewhere
 from vfs.view.proc.links import text_name
-from vfs.view.shortcut.layout import GATE
+from vfs.view.shortcut.layout import GATE, LINK
 from vfs.view.shortcut.library import PAGE, WITNESS, patched, witnesses
 from vfs.view.shortcut.page import Mode, Page
 from vfs.view.tasks import LIFETIME
@@ -59,6 +59,7 @@ class Shortcut:
         supervisor.table.filter.gate = GATE
         host = supervisor.view.names.host
         host.learned, host.forgotten = self.learn, self.forget
+        host.learned_link = lambda path: self.learn(path + LINK, ())
         supervisor.contexts.changed = supervisor.tasks.differ = self.refresh
         self.refresh()
 
@@ -89,7 +90,9 @@ class Shortcut:
         time.sleep(LIFETIME)
         with self.supervisor.workers.turn:
             self.expiring = False
-            self.supervisor.views[0].names.host.directories.clear()  # they are to be learned afresh
+            host = self.supervisor.views[0].names.host  # all is to be learned afresh
+            host.directories.clear()
+            host.finals.clear()
             if self.page:
                 self.page.clear()
 
