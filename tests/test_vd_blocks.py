@@ -153,3 +153,20 @@ def test_a_vdi_with_room_before_each_block() -> None:
     directory = {b"disk": file}
     todo = campaign.random_operations(campaign.random.Random(1), size, 30)
     made.against_model(directory, b"disk", flat, todo)
+
+
+def test_a_block_that_somebody_reads_is_not_given_to_another() -> None:
+    """A VDI that is full has then more blocks than the disk, until it is closed."""
+    directory = made.image("vdi", 4 * 8192, b"x" * 4 * 8192, block_size=8192)
+    with made.opened(directory, writable=True) as device:
+        disk: Any = device.storage(0)
+        disk.reading += 1
+        disk.discard(0, 8192)
+        disk.write(0, b"y" * 8192)
+        disk.flush()
+        assert directory[b"disk"].count(b"x" * 8192) == 4
+        assert [found.kind for found in campaign.checked(MemoryFile(directory, b"disk"))] == ["warning", "leak"]
+        assert campaign.read_all(disk) == b"y" * 8192 + b"x" * 3 * 8192
+        disk.reading -= 1
+    assert campaign.checked(MemoryFile(directory, b"disk")) == []
+    assert made.content(directory) == b"y" * 8192 + b"x" * 3 * 8192

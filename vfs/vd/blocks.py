@@ -286,7 +286,11 @@ class BlockImage(DiskImage):
         if self.pages.changed:
             self.write_tables()
             self.file.flush()
-        if self._space is not None:
+        self.settle()
+
+    def settle(self) -> None:
+        """The tables are durable: what was given up can be used again, if nobody reads, who may have looked it up before."""
+        if self._space is not None and not self.reading:
             for place in self._space.settle():
                 self.file.discard(place, self.stride)
 

@@ -133,9 +133,14 @@ class DiskImage(Storage):
         if size > 0 and 0 <= offset <= self.size - size:
             with self.lock:
                 run = next(iter(self.runs(offset, size)))
-            source = run.source
-            if run.kind == DATA and run.length == size and source is not None and run.source_offset + size <= source.size:
-                return source.read(run.source_offset, size)
+                self.reading += 1
+            try:
+                source = run.source
+                if run.kind == DATA and run.length == size and source is not None and run.source_offset + size <= source.size:
+                    return source.read(run.source_offset, size)
+            finally:
+                with self.lock:
+                    self.reading -= 1
         return super().read(offset, size)
 
     def _fill(self, run: Run, buffer: memoryview) -> None:

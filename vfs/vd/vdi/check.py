@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vfs.api import ERROR, LEAK, Finding, Storage
+from vfs.api import ERROR, LEAK, WARNING, Finding, Storage
 from vfs.vd.findings import Findings
 from vfs.vd.opening import Opening
 from vfs.vd.vdi import layout
@@ -20,9 +20,12 @@ def check(source: Storage, opening: Opening) -> list[Finding]:
     for block, entry in enumerate(Table(Pages(source), header.map_offset, header.blocks, layout.ENTRY)):
         if entry >= layout.ZERO:
             continue
-        if entry >= header.blocks or header.data_offset + entry * stride + header.block_extra >= source.size:
+        if header.data_offset + entry * stride + header.block_extra >= source.size:
             found.add(ERROR, f"block {block}: at {entry} of the file, which has no such block")
-        elif entry in seen:
+            continue
+        if entry >= header.blocks:
+            found.add(WARNING, f"block {block}: at {entry} of the file, of {header.blocks} at most; the next writer moves it")
+        if entry in seen:
             found.add(ERROR, f"block {block}: at {entry} of the file, where block {seen[entry]} is too")
         else:
             seen[entry] = block

@@ -194,9 +194,7 @@ class VhdxImage(BitmapImage):
             order = sorted(self.pages.changed.items(), key=lambda page: (start <= page[0] < end, -page[0]))
             self._journal.write(order)
             self.pages.changed.clear()
-        if self._space is not None:
-            for place in self._space.settle():
-                self.file.discard(place, self.stride)
+        self.settle()
 
     def finish(self) -> None:
         if self._begun and self._journal is not None:
