@@ -1,4 +1,4 @@
-"""`bench/run [ext|view]`: run the benchmarks, print their tables, write them to bench/results/."""
+"""`bench/run [ext|view|vd]`: run the benchmarks, print their tables, write them to bench/results/."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import importlib
 import sys
 
-NAMES = ("ext", "view")
+NAMES = ("ext", "view", "vd")
 
 
 def main() -> int:
