@@ -17,6 +17,10 @@ from tests.command import PROJECT, VFS, complaint, output, records, vfs
 from tests.devices import LUKS, MIB, SIZES, STARTS, partitioned, run
 
 
+ELSEWHERE = {**os.environ, "PYTHONPATH": str(PROJECT)}
+"""For running `vfs` in another directory."""
+
+
 @pytest.fixture(scope="module")
 def disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return partitioned(tmp_path_factory.mktemp("cli-disk") / "disk.img")
@@ -159,17 +163,59 @@ def test_read_refuses(image: Path, tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------------------------ new images
 
 
-@pytest.mark.parametrize("format", ["vdi", "raw"])
-def test_convert(format: str, image: Path, disk: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("format", ["raw", "qcow2", "vdi", "vhd", "vhdx", "vmdk"])
+def test_convert(format: str, disk: Path, tmp_path: Path) -> None:
     target = tmp_path / f"new.{format}"
     target.write_bytes(b"something old")
-    assert output("convert", image, target) == b""
-    assert "identical" in run("qemu-img", "compare", disk, target)
-    if format != "raw":
+    assert output("convert", disk, target) == b""
+    name = {"vhd": "vpc"}.get(format, format)
+    assert "identical" in run("qemu-img", "compare", "-f", "raw", "-F", name, disk, target)
+    if format in ("qcow2", "vdi", "vhdx"):
         run("qemu-img", "check", target)
-    assert target.stat().st_blocks * 512 < 10 * MIB
-    assert output("convert", target, "-") == disk.read_bytes()
+    assert target.stat().st_blocks * 512 < 14 * MIB
+    assert output("convert", target, "-")[: 20 * MIB] == disk.read_bytes()
     assert os.listdir(tmp_path) == [target.name]
+
+
+def test_convert_to_several_files(vdi: Path, disk: Path, tmp_path: Path) -> None:
+    target = tmp_path / "new.vmdk"
+    for subformat, pieces in (
+        ("twoGbMaxExtentSparse", ["new-s001.vmdk"]),
+        ("monolithicFlat", ["new-flat.vmdk"]),
+        ("streamOptimized", []),
+    ):
+        output("convert", "-o", f"subformat={subformat}", vdi, target)
+        assert "identical" in run("qemu-img", "compare", disk, target)
+        assert sorted(os.listdir(tmp_path)) == sorted(["new.vmdk", *pieces])
+        for name in os.listdir(tmp_path):
+            (tmp_path / name).unlink()
+    (tmp_path / "new-flat.vmdk").write_bytes(b"somebody's")
+    done = vfs("create", "-o", "subformat=monolithicFlat", target, "1M")
+    assert done.returncode == 1 and complaint(done) == f"vfs: {tmp_path}/new-flat.vmdk: File exists"
+    assert os.listdir(tmp_path) == ["new-flat.vmdk"]
+
+
+def test_children_of_other_images(disk: Path, tmp_path: Path) -> None:
+    base, child, copy = tmp_path / "base.raw", tmp_path / "child.qcow2", tmp_path / "copy.qcow2"
+    base.write_bytes(disk.read_bytes())
+    output("create", "-o", "backing_file=base.raw,backing_fmt=raw", child, cwd=tmp_path, env=ELSEWHERE)
+    assert child.stat().st_blocks * 512 < MIB
+    assert output("cat", child, "/p3/etc/hostname") == b"host3\n"
+    (details,) = (row["details"] for row in records("info", "--json", child) if row["type"] == "vd")
+    assert details["parent"] == "base.raw" and details["virtual size"] == 20 * MIB
+    (tmp_path / "far").mkdir()
+    child.rename(tmp_path / "far" / "child.qcow2")
+    child = tmp_path / "far" / "child.qcow2"
+    done = vfs("ls", child)
+    assert done.returncode == 1 and "its parent 'base.raw' is missing" in complaint(done)
+    assert output("ls", "-o", f"parent={base}", child, "/p1/etc").split() == [b"alias", b"hostname", b"up"]
+    output("convert", "-s", f"parent={base}", child, copy)
+    assert "identical" in run("qemu-img", "compare", disk, copy)
+    # What is zero in the source and not in the parent is zero in the copy.
+    empty = tmp_path / "empty.raw"
+    empty.write_bytes(bytes(20 * MIB))
+    output("convert", "-o", "backing_file=base.raw,backing_fmt=raw", empty, copy, cwd=tmp_path, env=ELSEWHERE)
+    assert "identical" in run("qemu-img", "compare", empty, copy)
 
 
 def test_convert_a_partition_and_an_inner_file(image: Path, disk: Path, tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def create(parser: argparse.ArgumentParser) -> Run:
         "examples:\n"
         "  vfs create disk.qcow2 20G\n"
         "  vfs create -O vdi disk.vdi 512M\n"
-        "  vfs create -o backing=base.qcow2 child.qcow2\n"
+        "  vfs create -o backing_file=base.qcow2 child.qcow2\n"
         "'vfs modules vd' names the formats.\n"
     )
     parser.add_argument("target", metavar="B", help="the new image")
