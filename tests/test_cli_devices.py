@@ -16,7 +16,6 @@ import pytest
 from tests.command import PROJECT, VFS, complaint, output, records, vfs
 from tests.devices import LUKS, MIB, SIZES, STARTS, partitioned, run
 
-
 ELSEWHERE = {**os.environ, "PYTHONPATH": str(PROJECT)}
 """For running `vfs` in another directory."""
 
