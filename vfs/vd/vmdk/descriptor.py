@@ -10,8 +10,8 @@ Specification: VMware, "Virtual Disk Format 5.0", "The Descriptor File".
 from __future__ import annotations
 
 import errno
+import os
 import re
-import secrets
 from typing import NamedTuple
 
 from vfs.api import damaged, fail
@@ -135,7 +135,7 @@ class Descriptor:
     def renewed(self, content_id: int) -> bytes:
         """The text with another CID, and a `ddb.longContentID` that ends with it where there is one."""
         text = self.text
-        changes = {"cid": b"%08x" % content_id, "ddb.longcontentid": secrets.token_hex(12).encode() + b"%08x" % content_id}
+        changes = {"cid": b"%08x" % content_id, "ddb.longcontentid": os.urandom(12).hex().encode() + b"%08x" % content_id}
         spans = sorted(((self._spans[name.encode()], value) for name, value in changes.items() if name.encode() in self._spans))
         for (start, end), value in reversed(spans):
             text = text[:start] + value + text[end:]
@@ -144,7 +144,7 @@ class Descriptor:
 
 def new_content_id() -> int:
     """A CID: any but the two that have a meaning."""
-    return 1 + secrets.randbelow(NO_PARENT - 2)
+    return 1 + int.from_bytes(os.urandom(8)) % (NO_PARENT - 2)
 
 
 def compose(
