@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import struct
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,20 @@ def test_opening_a_large_disk_costs_what_a_small_one_costs(tmp_path: Path, forma
             assert device.storage(0).read(size - 5, 5) == b"hello"
             counts.append(storage.count)
     assert counts[1] <= counts[0] + 8192, counts
+
+
+@FORMATS
+def test_discarding_a_large_disk_is_quick(tmp_path: Path, format: str) -> None:
+    campaign.created(tmp_path / "disk", format, 2 << 40 if format != "vhd" else 2000 << 30, block_size=MIB)
+    with campaign.opened_file(tmp_path / "disk", True) as device:
+        disk = device.storage(0)
+        disk.write(disk.size // 2 - 5, b"0123456789")
+        before = time.thread_time()
+        disk.discard(512, disk.size - 1024)
+        disk.zero(0, disk.size)
+        assert [extent.hole for extent in disk.extents(0, disk.size)] == [True]
+        assert time.thread_time() - before < 2
+        assert disk.read(disk.size // 2 - 5, 10) == bytes(10)
 
 
 @FORMATS

@@ -189,11 +189,14 @@ class BlockImage(DiskImage):
     def is_whole(self, block: int, at: int, size: int) -> bool:
         return not at and size == min(self.unit, self.size - block * self.unit)
 
-    def _pieces(self, offset: int, length: int) -> Iterator[tuple[int, int, int]]:
-        """The range by blocks: block, offset in it, bytes."""
+    def _pieces(self, offset: int, length: int, skip: bool = False) -> Iterator[tuple[int, int, int]]:
+        """The range by blocks: block, offset in it, bytes. *skip*: without those that are absent, where many are."""
         end = offset + length
         while offset < end:
             block, at = divmod(offset, self.unit)
+            if skip and not at and (absent := self.absent_from(block)):
+                offset += absent * self.unit
+                continue
             size = min(self.unit - at, end - offset)
             yield block, at, size
             offset += size
@@ -246,7 +249,7 @@ class BlockImage(DiskImage):
 
     def zero_range(self, offset: int, length: int) -> None:
         self.begin()
-        for block, at, size in self._pieces(offset, length):
+        for block, at, size in self._pieces(offset, length, skip=self.parent is None):
             state, place = self.look(block)
             if state == EMPTY or (state == ABSENT and self.parent is None):
                 continue
@@ -260,7 +263,7 @@ class BlockImage(DiskImage):
 
     def discard_range(self, offset: int, length: int) -> None:
         self.begin()
-        for block, at, size in self._pieces(offset, length):
+        for block, at, size in self._pieces(offset, length, skip=True):
             place = self.look(block)[1]
             if place < 0:
                 continue  # nothing is here to be got rid of
