@@ -88,6 +88,12 @@ class DiskImage(Storage):
         """The *length* bytes of a `PACKED` run, or of a part of one (then *offset* says which). EUCLEAN, EOPNOTSUPP."""
         raise NotImplementedError
 
+    def unpack_all(self, runs: list[tuple[Run, memoryview]]) -> None:
+        """Unpack many, each into its buffer; called without the lock."""
+        for run, buffer in runs:
+            with self.lock:
+                buffer[:] = self.unpack(run)
+
     def write_range(self, offset: int, content: memoryview) -> None:
         """ENOSPC, EIO, EFBIG."""
         fail(errno.EROFS, f"{self.name}: {self.format} images of this kind can only be read")
@@ -121,8 +127,15 @@ class DiskImage(Storage):
             found = list(self.runs(offset, size))
             self.reading += 1
         try:
+            packed: list[tuple[Run, memoryview]] = []
             for run in found:
-                self._fill(run, buffer[run.offset - offset : run.offset - offset + run.length])
+                piece = buffer[run.offset - offset : run.offset - offset + run.length]
+                if run.kind == PACKED:
+                    packed.append((run, piece))
+                else:
+                    self._fill(run, piece)
+            if packed:
+                self.unpack_all(packed)
         finally:
             with self.lock:
                 self.reading -= 1
@@ -150,10 +163,6 @@ class DiskImage(Storage):
             done = run.source.readinto(run.source_offset, buffer)
         elif run.kind == HOLE:
             done = self.parent.readinto(run.offset, buffer) if self.parent is not None else 0
-        elif run.kind == PACKED:
-            with self.lock:
-                buffer[:] = self.unpack(run)
-            return
         if done < len(buffer):
             fill_zeros(buffer[done:])
 
@@ -175,7 +184,7 @@ class DiskImage(Storage):
     def _extend(self, found: list[Extent], run: Run) -> None:
         below, start = run.source, run.source_offset
         if run.kind == PACKED:
-            found.append(Extent(run.offset, run.length))
+            _append(found, Extent(run.offset, run.length))
             return
         if run.kind == HOLE:
             below, start = self.parent, run.offset
@@ -276,7 +285,7 @@ def _append(found: list[Extent], extent: Extent) -> None:
     last = found[-1] if found else None
     if last is not None and last.hole == extent.hole and last.fd == extent.fd:
         follows = last.fd is not None and last.fd_offset + last.length == extent.fd_offset
-        if last.hole or follows:
+        if last.fd is None or follows:
             found[-1] = last._replace(length=last.length + extent.length)
             return
     found.append(extent)
