@@ -253,7 +253,8 @@ def test_an_interrupted_convert_leaves_nothing(number: signal.Signals, tmp_path:
         time.sleep(0.005)
     process.send_signal(number)
     said = process.communicate(timeout=30)[1]
-    assert process.returncode == (130 if number == signal.SIGINT else 128 + number), said
+    # Python ends by the signal itself where that came while a class was being made; a shell sees 130 both times.
+    assert process.returncode in ({130, -2} if number == signal.SIGINT else {128 + number}), said
     assert sorted(os.listdir(tmp_path)) == ["new.vdi", "source.img"] and target.read_bytes() == b"what was there"
 
 

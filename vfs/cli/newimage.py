@@ -10,7 +10,6 @@ import errno
 import os
 import shutil
 import signal
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -53,19 +52,21 @@ def new_image(path: str, replace: bool) -> Iterator[NewFile]:
             raise OSError(errno.EEXIST, os.strerror(errno.EEXIST), path)
         if not os.path.isfile(path):
             raise OSError(errno.EISDIR if os.path.isdir(path) else errno.EINVAL, "is not a file", path)
-    try:
-        if os.path.lexists(path):
-            FileStorage(path, writable=True).close()  # nobody has it open
-        work = tempfile.mkdtemp(prefix=".vfs-", suffix=".tmp", dir=home)
-    except OSError as error:
-        raise OSError(error.errno, message(error), path) from None
-    try:
-        with _ended_by_signals():
+    # Chosen before it is made: a signal may come at any moment, and what it interrupts must know what to remove.
+    work = os.path.join(home, f".vfs-{os.urandom(8).hex()}.tmp")
+    with _ended_by_signals():
+        try:
+            try:
+                if os.path.lexists(path):
+                    FileStorage(path, writable=True).close()  # nobody has it open
+                os.mkdir(work, 0o700)
+            except OSError as error:
+                raise OSError(error.errno, message(error), path) from None
             with NewFile(work, name, home) as storage:
                 yield storage
             _move(work, home, name, replace)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
 
 
 def _move(work: str, home: str, name: str, replace: bool) -> None:
