@@ -144,11 +144,11 @@ bound.bind("socket"); bound.listen(); to.connect(os.path.abspath("socket")); pri
 os.unlink("socket")
 with tempfile.TemporaryFile(dir=".") as file:
     os.fchmod(file.fileno(), 0o600); file.write(b"x"); file.flush(); print(open("/proc/self/fd/%d" % file.fileno()).read())
-print(os.stat(".", dir_fd=os.open("/tmp", os.O_PATH)).st_mode & 0o7777)
+print(os.path.samestat(os.stat(".", dir_fd=os.open("/tmp", os.O_PATH)), os.stat("/tmp")))
 open("/dev/null", "w").write("x")'"""
         expected = (
             ". 1000 1000 700\nf 1000 1000 600\nl 1000 1000 777\np 1000 1000 600\ns 1000 1000 755\n"
-            f"a\ntext\nthrough\nprocess\n{place}\n1000\nx\n{0o1777}\n"
+            f"a\ntext\nthrough\nprocess\n{place}\n1000\nx\nTrue\n"
         )
         assert shown(AS_USER, place, script, options=["-s"], user=user) == expected
         assert os.listdir(place) == []
@@ -224,4 +224,26 @@ for name in ("written", "truncated", "cut", "kept", "set"):
         expected = "Operation not permitted\nwritten 0o100755\ntruncated 0o100755\ncut 0o100755\nkept 0o106755\nset 0o104755\n"
         if Path("/proc/sys/fs/protected_hardlinks").read_text() == "0\n":
             expected = expected.partition("\n")[2]
+        assert shown(script, place, options=["-s"], user=user) == expected
+
+
+@both
+def test_devices_and_processes_for_virtual_users(user: str) -> None:
+    """A virtual device is listed, and opened by its bits; whoever runs another's process does not look into it."""
+    with reachable() as place:
+        script = r"""
+mount -t ramfs -o mode=755 none "$1"; cd "$1"; mount -t umdevramdisk -o size=1M,mode=666 none open
+mount -t umdevramdisk -o size=1M,mode=600 none shut
+mount -t umdevramdisk -o size=1M,mode=644 none /dev/umview-test
+sleep 9 & export OTHER=$!
+setpriv --reuid=1000 --regid=1000 --clear-groups bash -c '
+ls; mke2fs -q open && echo made; head -c 1 shut; ls /dev | grep umview-test; head -c 512 /dev/umview-test | wc -c
+true >/dev/umview-test
+readlink /proc/$OTHER/exe; readlink /proc/$OTHER/cwd; cat /proc/$OTHER/maps; ls /proc/$OTHER/fd; cat /proc/$OTHER/comm
+sleep 9 & readlink /proc/$!/cwd; kill $!' 2>&1 |
+  sed "s/^[^ ]*: line [0-9]*: //; s,/proc/[0-9]*,PROC,; s/^\([a-z]*\): .*: /\1: /"
+kill $OTHER"""
+        denied = "Permission denied"
+        expected = f"open\nshut\nmade\nhead: {denied}\numview-test\n512\n/dev/umview-test: {denied}\n"
+        expected += f"cat: {denied}\nls: {denied}\nsleep\n{place}\n"
         assert shown(script, place, options=["-s"], user=user) == expected

@@ -58,6 +58,8 @@ def link_text(names: Names, tid: int, path: bytes) -> bytes | None:
     if match is None:
         return None
     pid = int(match[2] or match[1])
+    if names.base is not None:  # the kernel would ask for the real user
+        names.tasks.demand_access(tid, pid)
     place: Place | None = names.tasks.root_of(pid) if path.endswith(b"/root") else None
     if place is None:
         try:
