@@ -289,6 +289,15 @@ def test_check(image: Path, disk: Path, tmp_path: Path) -> None:
 # --------------------------------------------------------------------------------------------------------------- mounts
 
 
+def test_devices_without_a_source() -> None:
+    assert output("ls", "-t", "ramdisk", "-o", "size=1M", "none") == b"disk\n"
+    assert output("read", "-t", "ramdisk", "-o", "size=1M", "none") == bytes(MIB)
+    assert [row["type"] for row in records("info", "--json", "-t", "null", "none")] == ["null"]
+    assert complaint(vfs("read", "-t", "null", "none")) == "vfs: none: null gives no disk"
+    assert "a character device (null), no file system" in complaint(vfs("ls", "-t", "null", "none"))
+    assert complaint(vfs("partitions", "-t", "ramdisk", "none")) == "vfs: none: has no table of partitions: ramdisk"
+
+
 @fuse_mounts.needs_fuse()
 def test_a_partition_is_mounted(image: Path) -> None:
     with fuse_mounts.mounted(image, "--partition", "3") as place:

@@ -173,6 +173,12 @@ class HeldStorage(Storage):
     def flush(self) -> None:
         self.below.flush()
 
+    def identity(self) -> object:
+        return self.below.identity()
+
+    def descriptor(self) -> int | None:
+        return self.below.descriptor()
+
     def close(self) -> None:
         if self._held:
             self._held = False

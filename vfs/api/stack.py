@@ -70,7 +70,7 @@ class Image(Closing):
         if isinstance(mounted, Filesystem):
             return mounted
         if mounted.character:
-            raise unsupported(f"{self.layers[-1].source}: a character device ({mounted.type})")
+            raise unsupported(f"a character device ({mounted.type}), no file system")
         if self._tree is None:
             self._tree = self._undo.enter_context(DeviceTree(mounted))
         return self._tree
@@ -195,7 +195,7 @@ def open_disk(
             found = pile.stack(source, name, type, offer, partition, content=False)
             offer.end()
             if not isinstance(found, Storage):
-                fail(errno.EISDIR, "a directory, not a disk")
+                fail(errno.EISDIR, f"{pile.layers[-1].type} gives no disk" if pile.layers else "a directory, not a disk")
         return OpenDisk(found, pile.layers, undo.pop_all())
 
 
