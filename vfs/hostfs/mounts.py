@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 import select
+import threading
 from time import monotonic_ns
 from typing import Final
 
@@ -25,6 +26,7 @@ class LaterMounts:
     def __init__(self, root: int) -> None:
         self._root = root
         self._asked = 0
+        self._asking = threading.Lock()
         self.refused: frozenset[bytes] = frozenset()
         """Paths from the root, with a leading `/`."""
         try:
@@ -40,10 +42,14 @@ class LaterMounts:
     def look(self) -> frozenset[bytes]:
         """The paths, as they are now."""
         now = monotonic_ns()
-        if now - self._asked > INTERVAL and self._table >= 0:
-            self._asked = now
-            if self._poll.poll(0):
-                self._refresh()
+        # A poll object is for one thread at a time: whoever comes while another asks, goes by what is known.
+        if now - self._asked > INTERVAL and self._table >= 0 and self._asking.acquire(blocking=False):
+            try:
+                self._asked = now
+                if self._poll.poll(0):
+                    self._refresh()
+            finally:
+                self._asking.release()
         return self.refused
 
     def _refresh(self) -> None:
