@@ -129,6 +129,8 @@ def exported(image: Path, work: Path, offset: int, size: int) -> Iterator[Path]:
         while Path(f"/proc/{number}").exists() and time.monotonic() < end:
             time.sleep(0.01)
         pid.unlink(missing_ok=True)
+        if os.path.ismount(file):
+            subprocess.run(["umount", "-l", file], check=False, timeout=LIMIT)
 
 
 @contextlib.contextmanager
