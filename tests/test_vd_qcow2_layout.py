@@ -11,7 +11,7 @@ import pytest
 from vfs.vd.qcow2 import layout
 from vfs.vd.qcow2.packed import place
 from vfs.vd.qcow2.refcounts import TYPES, decode_block, encode_block
-from vfs.vd.qcow2.tables import decode, encode
+from vfs.vd.qcow2.tables import decode, encode, follow
 
 
 def test_sizes() -> None:
@@ -51,3 +51,21 @@ def test_places_of_compressed_clusters(bits: int) -> None:
     assert place(5 << width | 1000, bits) == (1000, 6 * 512 - 1000 % 512)
     assert place(512, bits) == (512, 512)
     assert place((1 << 62) - 1, bits)[0] == (1 << width) - 1
+
+
+def test_rows_of_entries() -> None:
+    """Entry by entry, and where a row is long as a whole: the same."""
+    rng = random.Random(1)
+    for _ in range(300):
+        length, step = rng.randrange(1, 3000), rng.choice((0, 512, 65536))
+        entry = rng.choice((0, 1, 1 << 20, layout.COPIED | 1 << 30, (1 << 64) - 1 - step * length, (1 << 64) - step * 5 - 1))
+        row = [min(entry + step * number, (1 << 64) - 1) for number in range(length)]
+        broken = rng.randrange(1, length + 1)
+        if broken < length:
+            row[broken] ^= 1 << rng.randrange(63)
+        stop = rng.randrange(1, length + 1)
+        found = follow(array("Q", row), 1, stop, entry, step)
+        expected = 1
+        while expected < stop and row[expected] == entry + step * expected:
+            expected += 1
+        assert found == max(expected, 1)

@@ -17,7 +17,7 @@ def check(source: Storage, opening: Opening) -> list[Finding]:
     found = References(source, header)
     refcounts = Refcounts(source, header)
     try:
-        for what, count, copied in found.wrong_copied(refcounts.get):
+        for what, count, copied in found.wrong_copied(refcounts):
             said = "says" if copied else "does not say"
             found.findings.add(ERROR, f"{what} {said} that its cluster has one reference; its refcount is {count}")
     except OSError as error:

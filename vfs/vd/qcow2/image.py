@@ -17,7 +17,7 @@ from vfs.vd.qcow2.bitmaps import Directory, read_bitmaps
 from vfs.vd.qcow2.header import Header, read_header
 from vfs.vd.qcow2.packed import MANY, MOST, Unpacker
 from vfs.vd.qcow2.snapshots import Snapshot, check_snapshot, find_snapshot, read_snapshots
-from vfs.vd.qcow2.tables import Tables, read_table
+from vfs.vd.qcow2.tables import Tables, follow, read_table
 
 if TYPE_CHECKING:
     from vfs.vd.qcow2.writer import Writer
@@ -86,12 +86,10 @@ class Qcow2Image(DiskImage):
             if kind == PACKED:
                 yield Run(begin, min(offset, stop) - begin, PACKED, None, host)
                 continue
-            step = size if kind == DATA else 0
-            expected = entry + step
-            while offset < stop and table[index] == expected:
-                expected += step
-                index += 1
-                offset += size
+            last = index + (max(0, stop - offset + size - 1) >> self.cluster_bits)
+            follows = follow(table, index, last, entry, size if kind == DATA else 0)
+            offset += follows - index << self.cluster_bits
+            index = follows
             if kind == DATA:
                 yield Run(begin, min(offset, stop) - begin, DATA, self.data, host + inside)
             else:

@@ -103,6 +103,17 @@ class Refcounts:
         block = self.block(cluster // self.entries)
         return block[cluster % self.entries] if block is not None else 0
 
+    def ones(self, first: int, count: int) -> bool:
+        """Whether all of these clusters have a refcount of 1."""
+        while count:
+            index, inside = divmod(first, self.entries)
+            some = min(count, self.entries - inside)
+            block = self.block(index)
+            if block is None or block[inside : inside + some].count(1) != some:
+                return False
+            first, count = first + some, count - some
+        return True
+
     def set(self, cluster: int, count: int) -> None:
         """EOVERFLOW: more than the image's refcounts hold; EUCLEAN."""
         if count > self.most:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 from vfs.api import ERROR, LEAK, Finding, Storage, damaged, unsupported
@@ -14,7 +14,7 @@ from vfs.vd.qcow2.header import Header
 from vfs.vd.qcow2.packed import place
 from vfs.vd.qcow2.refcounts import TYPES, Refcounts, encode_block
 from vfs.vd.qcow2.snapshots import check_snapshot, read_snapshots
-from vfs.vd.qcow2.tables import Tables, encode, read_table
+from vfs.vd.qcow2.tables import Tables, encode, follow, read_table
 
 MAX_FINDINGS: Final = 1000
 MAX_SNAPSHOT_ENTRIES: Final = 1 << 26
@@ -62,6 +62,25 @@ class Counts:
             chunk[cluster % self.chunk] = MOST
             self._many[cluster] += times - room
             self.full.add(cluster // self.chunk)
+
+    def add_row(self, first: int, count: int, times: int) -> None:
+        """The same for *count* clusters from *first* on."""
+        while count:
+            number, inside = divmod(first, self.chunk)
+            some = min(count, self.chunk - inside)
+            chunk = self.chunks.get(number)
+            if chunk is None:
+                chunk = self.chunks[number] = array("H", bytes(2 * self.chunk))
+            if times > MOST or any(chunk[inside : inside + some]):
+                for cluster in range(first, first + some):
+                    self.add(cluster, times)
+            else:
+                chunk[inside : inside + some] = array("H", [times]) * some
+            first, count = first + some, count - some
+
+    def ones(self, first: int, count: int) -> bool:
+        """Whether each of these clusters has one reference."""
+        return all(self.get(cluster) == 1 for cluster in range(first, first + count))
 
     def get(self, cluster: int) -> int:
         chunk = self.chunks.get(cluster // self.chunk)
@@ -146,61 +165,74 @@ class References:
     def _count_table(self, where: int, times: int) -> None:
         """The data clusters that one L2 table refers to."""
         table = self.tables.load(where, "L1 table")
-        external = self.header.external
-        plain_zero = layout.ZERO if self.stride == 1 else 0
-        last = self.clusters - 1 << self.bits
-        add, low = self.counts.add, self.size - 1
-        for index in range(0, len(table), self.stride):
-            entry = table[index]
-            if not entry or entry == plain_zero:
-                if plain_zero and entry and self.header.version < 3:
-                    self.findings.add(ERROR, f"entry {index} of the L2 table at {where}: a zero cluster in an image of version 2")
-                continue
+        for index, count, entry in self._rows(table):
             host = entry & layout.OFFSET
             if entry & layout.COMPRESSED:
                 offset, length = place(entry & (layout.COMPRESSED - 1), self.bits)
-                self._range(f"compressed cluster {index // self.stride} of the L2 table at {where}", offset, length, times)
-            elif host and not external:
-                if host & low or host > last:
-                    self._cluster(f"cluster {index // self.stride} of the L2 table at {where}", host, times)
+                self._range(f"compressed cluster {index} of the L2 table at {where}", offset, length, times)
+            elif entry & layout.ZERO and self.header.version < 3:
+                self.findings.add(ERROR, f"entry {index} of the L2 table at {where}: a zero cluster in an image of version 2")
+            elif host and not self.header.external:
+                if host & self.size - 1 or (host >> self.bits) + count > self.clusters:
+                    for number in range(count):
+                        what = f"cluster {index + number} of the L2 table at {where}"
+                        self._cluster(what, host + (number << self.bits), times)
                 else:
-                    add(host >> self.bits, times)
-            if self.stride == 2 and not entry & layout.COMPRESSED:
-                bitmap = table[index + 1]
-                if bitmap & bitmap >> 32 & layout.ALLOCATED_ALL or (bitmap & layout.ALLOCATED_ALL and not host and not external):
-                    sentence = (
-                        f"entry {index // 2} of the L2 table at {where}: the sub-clusters {bitmap:#018x} contradict themselves"
-                    )
-                    self.findings.add(ERROR, sentence)
+                    self.counts.add_row(host >> self.bits, count, times)
+        if self.stride == 2:
+            self._check_sub_clusters(where, table)
+
+    def _rows(self, table: array[int]) -> Iterator[tuple[int, int, int]]:
+        """Entries of an L2 table that follow each other: the first one's index, how many, and the first itself. Those that are 0
+        are left out."""
+        entries = table[:: self.stride]
+        index = 0
+        while index < len(entries):
+            entry = entries[index]
+            if entry & layout.COMPRESSED:
+                stop = index + 1
+            else:
+                stop = follow(entries, index + 1, len(entries), entry, self.size if entry & layout.OFFSET else 0)
+            if entry:
+                yield index, stop - index, entry
+            index = stop
+
+    def _check_sub_clusters(self, where: int, table: array[int]) -> None:
+        for index, bitmap in enumerate(table[1::2]):
+            if not bitmap or bitmap == layout.ZERO_ALL:
+                continue
+            entry = table[2 * index]
+            placed = entry & layout.OFFSET or self.header.external
+            contradicts = bitmap & bitmap >> 32 & layout.ALLOCATED_ALL or (bitmap & layout.ALLOCATED_ALL and not placed)
+            if contradicts and not entry & layout.COMPRESSED:
+                sentence = f"entry {index} of the L2 table at {where}: the sub-clusters {bitmap:#018x} contradict themselves"
+                self.findings.add(ERROR, sentence)
 
     # ---------------------------------------------------------------- COPIED
 
-    def wrong_copied(self, get: Callable[[int], int]) -> Iterator[tuple[str, int, bool]]:
-        """Entries of the active tables whose flag contradicts the refcounts that *get* gives: which, the refcount, the flag."""
+    def wrong_copied(self, refcounts: Refcounts | Counts) -> Iterator[tuple[str, int, bool]]:
+        """Entries of the active tables whose flag contradicts the refcounts: which, the refcount, the flag."""
         seen: set[int] = set()
         for l1_index, l1_entry in enumerate(self.l1):
             offset = l1_entry & layout.OFFSET
             if not offset or offset & (self.size - 1) or offset >= self.file.size:
                 continue
-            count = get(offset >> self.bits)
+            count = refcounts.get(offset >> self.bits)
             if (count == 1) != bool(l1_entry & layout.COPIED):
                 yield f"L1 entry {l1_index}", count, bool(l1_entry & layout.COPIED)
             if offset in seen:
                 continue
             seen.add(offset)
-            table = self.tables.load(offset, f"L1 entry {l1_index}")
-            for index in range(0, len(table), self.stride):
-                entry = table[index]
-                host = entry & layout.OFFSET
+            for index, row, entry in self._rows(self.tables.load(offset, f"L1 entry {l1_index}")):
+                host, copied = (entry & layout.OFFSET) >> self.bits, bool(entry & layout.COPIED)
                 if entry & layout.COMPRESSED:
-                    count, host = 0, 1
-                elif self.header.external:
-                    continue
-                elif host:
-                    count = get(host >> self.bits)
-                if host and (count == 1) != bool(entry & layout.COPIED):
-                    what = f"entry {index // self.stride} of the L2 table at {offset}"
-                    yield what, count, bool(entry & layout.COPIED)
+                    if copied:
+                        yield f"compressed cluster {index} of the L2 table at {offset}", 0, copied
+                elif host and not self.header.external and not (copied and refcounts.ones(host, row)):
+                    for number in range(row):
+                        count = refcounts.get(host + number)
+                        if (count == 1) != copied:
+                            yield f"entry {index + number} of the L2 table at {offset}", count, copied
 
     # ---------------------------------------------------------------- refcounts
 
@@ -237,7 +269,7 @@ def rebuild(file: Storage, header: Header) -> None:
     hint = "'qemu-img check -r all' may repair it"
     if found.findings.found:
         raise damaged(f"{header.name}: was not closed, and is damaged: {found.findings.found[0].sentence}; {hint}")
-    for what, count, copied in found.wrong_copied(found.counts.get):
+    for what, count, copied in found.wrong_copied(found.counts):
         if copied and count > 1:
             raise damaged(
                 f"{header.name}: was not closed, and {what} says that it has no snapshot, with {count} references; {hint}"

@@ -38,6 +38,31 @@ def read_table(source: Storage, offset: int, entries: int) -> array[int]:
     return decode(source.read(offset, entries * 8))
 
 
+def follow(table: array[int], index: int, stop: int, entry: int, step: int) -> int:
+    """How far entries from *index* on continue *entry*, each by *step* more (0: they are equal): the index of the first that does
+    not, *stop* at most. Long rows are compared as a whole."""
+    expected, few = entry + step, min(index + 8, stop)
+    while index < few:
+        if table[index] != expected:
+            return index
+        expected += step
+        index += 1
+    width = 64
+    while index < stop and expected + step * (stop - index) < 1 << 64:
+        end = min(index + width, stop)
+        count = end - index
+        row = array("Q", range(expected, expected + step * count, step)) if step else array("Q", [expected]) * count
+        if table[index:end] != row:
+            break
+        expected += step * count
+        index = end
+        width *= 4
+    while index < stop and table[index] == expected:
+        expected += step
+        index += 1
+    return index
+
+
 class Tables:
     """The map of one state of the disk: *l1*, and its L2 tables by their offset in the file. An L2 table with extended entries
     has two numbers an entry."""
