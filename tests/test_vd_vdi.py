@@ -14,6 +14,7 @@ from tests import vd_campaign as campaign
 from tests import vd_made as made
 from tests.vd_campaign import MemoryFile, Operation
 from vfs.vd.vdi import layout
+from vfs.vd.vdi.image import uuid_text
 
 MIB = 1 << 20
 SIZES = (512, MIB - 512, 5 * MIB + 1536, 9 * MIB)
@@ -189,6 +190,29 @@ def test_parents_that_are_not_it() -> None:
         device.storage(0).write(0, b"x")
     assert "has been changed since" in made.refused(directory, b"child", parent=parent).strerror
     assert made.refused(directory, parent=MemoryFile(directory, b"other")).errno == errno.EINVAL
+
+
+def test_snapshots_of_virtualbox() -> None:
+    """All but the first of a chain lie beside each other, named by their UUIDs; `parent=` names the first, which is elsewhere."""
+    base = made.image("vdi", SIZE, b"base" * 100_000, block_size=16384)
+    flat = bytearray(made.content(base))
+    snapshots: made.Directory = {}
+    below, name = MemoryFile(base, b"disk"), b""
+    for number in range(3):
+        create = campaign.MODULE.create_options("vdi")(backing_file=below, block_size=16384)
+        snapshots[b"new"] = bytearray()
+        campaign.MODULE.create(MemoryFile(snapshots, b"new", True), "vdi", None, create)
+        header = layout.Header.unpack(bytes(snapshots[b"new"][: layout.HEADER_SIZE]))
+        name = b"{%s}.vdi" % uuid_text(header.uuid).encode()
+        snapshots[name] = snapshots.pop(b"new")
+        with made.opened(snapshots, name, True, parent=MemoryFile(base, b"disk")) as device:
+            flat[number * 50_000 : number * 50_000 + 70_000] = bytes([number + 1]) * 70_000
+            device.storage(0).write(number * 50_000, bytes([number + 1]) * 70_000)
+        below = MemoryFile(snapshots, name)
+        assert made.content(snapshots, name, parent=MemoryFile(base, b"disk")) == flat
+    assert made.refused(snapshots, name).errno == errno.ENOENT
+    other = made.refused(snapshots, name, parent=MemoryFile(made.image("vdi", SIZE), b"disk"))
+    assert "has UUID" in other.strerror
 
 
 @pytest.mark.parametrize("count", (40, pytest.param(500, marks=pytest.mark.slow)))

@@ -33,21 +33,23 @@ class Opening:
     above: tuple[object, ...] = ()
     """Identities of the images whose parent this one is, directly or not."""
 
-    def parent_of(self, source: Storage, name: bytes, format: str | None = None) -> DiskImage:
+    def parent_of(self, source: Storage, name: bytes, format: str | None = None, beside: bool = False) -> DiskImage:
         """The parent of the image in *source*: what the user names, else the file beside it that the image calls *name* (`./x` is
-        `x`), in *format* where the image says which. ENOENT, EINVAL (not beside it; an image that is no image), ELOOP, EACCES."""
+        `x`), in *format* where the image says which. With *beside* it is the latter though the user has named one: that one is
+        further up in the chain, and is handed on. ENOENT, EINVAL (not beside it; an image that is no image), ELOOP, EACCES."""
         shown = os.fsdecode(name)
         above = (*self.above, source.identity())
         if len(above) >= MAX_CHAIN:
             fail(errno.ELOOP, f"{source.name}: a chain of more than {MAX_CHAIN} parents")
-        file = self.parent if self.parent is not None else self._beside(source, name, shown)
+        named = None if beside else self.parent
+        file = named if named is not None else self._beside(source, name, shown)
         try:
             if file.identity() in above:
                 fail(errno.ELOOP, f"{source.name}: its parent '{shown}' is itself or one of its children")
-            below = Opening(open_image=self.open_image, above=above)
-            return self.open_image(file, below, format if self.parent is None else None)
+            below = Opening(parent=self.parent if beside else None, open_image=self.open_image, above=above)
+            return self.open_image(file, below, format if named is None else None)
         except BaseException:
-            if self.parent is None:
+            if named is None:
                 file.close()
             raise
 

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from vfs.api import Storage, fail, option
 from vfs.api.options import size as size_option
 from vfs.api.options import source_path
-from vfs.vd.formats import Unowned, opening
 from vfs.vd.vdi import layout
-from vfs.vd.vdi.image import BLOCK_MAX, VdiImage, open_image
+from vfs.vd.vdi.image import BLOCK_MAX, read_header
 
 SIZE_MAX = 1 << 52
 
@@ -42,8 +41,9 @@ def create(storage: Storage, size: int | None, options: CreateOptions) -> None:
         if kind == layout.FIXED:
             fail(errno.EINVAL, "an image with a parent cannot be fixed")
         kind = layout.DIFFERENCING
-        linked, linked_modified, parent_size = _link(options.backing_file)
-        size = parent_size if size is None else size
+        parent = read_header(options.backing_file)
+        linked, linked_modified = parent.uuid, parent.modified
+        size = parent.disk_size if size is None else size
     if size is None:
         fail(errno.EINVAL, "the size of the new image is missing")
     size = -(-size // 512) * 512
@@ -65,12 +65,3 @@ def create(storage: Storage, size: int | None, options: CreateOptions) -> None:
         storage.write(layout.MAP_OFFSET + first * 4, entries)
     # The header last: before, it is no image.
     storage.write(0, header.pack())
-
-
-def _link(parent: Storage) -> tuple[bytes, bytes, int]:
-    """UUIDs and size of a parent, which stays open. EINVAL: it is no VDI image."""
-    image: VdiImage = open_image(Unowned(parent), opening())
-    try:
-        return image.header.uuid, image.header.modified, image.size
-    finally:
-        image.close()

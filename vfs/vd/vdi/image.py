@@ -158,7 +158,7 @@ class VdiImage(BlockImage):
 
 
 def open_image(source: Storage, opening: Opening) -> VdiImage:
-    """EINVAL, EUCLEAN, EOPNOTSUPP; ENOENT: a differencing image, and no parent is given."""
+    """EINVAL, EUCLEAN, EOPNOTSUPP; ENOENT: a differencing image, and its parent is neither given nor beside it."""
     if opening.snapshot is not None:
         fail(errno.EINVAL, f"{source.name}: a VDI image has no internal snapshots")
     header = read_header(source)
@@ -177,21 +177,43 @@ def open_image(source: Storage, opening: Opening) -> VdiImage:
 
 def _parent(source: Storage, header: Header, opening: Opening) -> DiskImage:
     shown = uuid_text(header.parent)
-    if opening.parent is None:
+    snapshot = f"{{{shown}}}.vdi".encode()  # what VirtualBox calls it, if it is not the first of the chain
+    beside = not _is_it(opening.parent, header) and _exists(source, snapshot)
+    if opening.parent is None and not beside:
         fail(errno.ENOENT, f"{source.name}: its parent is the VDI image with UUID {shown}; the option parent= says which file")
-    parent = opening.parent_of(source, os.path.basename(os.fsencode(opening.parent.name)))
+    parent = opening.parent_of(source, snapshot, beside=beside)
     try:
         if not (isinstance(parent, VdiImage) and isinstance(parent.identifier, tuple)):
-            fail(errno.EINVAL, f"{source.name}: {opening.parent.name} is no VDI image, as its parent must be")
+            fail(errno.EINVAL, f"{source.name}: {parent.name} is no VDI image, as its parent must be")
         uuid, modified = parent.identifier
         if uuid != header.parent:
-            fail(errno.EINVAL, f"{source.name}: its parent has UUID {shown}, but {opening.parent.name} has {uuid_text(uuid)}")
+            fail(errno.EINVAL, f"{source.name}: its parent has UUID {shown}, but {parent.name} has {uuid_text(uuid)}")
         if header.parent_modified not in (modified, layout.NO_UUID):
-            fail(errno.EINVAL, f"{source.name}: its parent {opening.parent.name} has been changed since")
+            fail(errno.EINVAL, f"{source.name}: its parent {parent.name} has been changed since")
     except BaseException:
         parent.close()
         raise
     return parent
+
+
+def _is_it(file: Storage | None, child: Header) -> bool:
+    """Whether a file is the VDI image that *child* continues."""
+    if file is None:
+        return False
+    try:
+        return read_header(file).uuid == child.parent
+    except OSError:
+        return False
+
+
+def _exists(source: Storage, name: bytes) -> bool:
+    try:
+        source.beside(name).close()
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.EOPNOTSUPP):
+            return False
+        raise
+    return True
 
 
 def uuid_text(raw: bytes) -> str:

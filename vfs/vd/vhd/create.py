@@ -11,6 +11,7 @@ from vfs.api import Storage, fail, option
 from vfs.api.options import size as size_option
 from vfs.api.options import source_path
 from vfs.vd.formats import Unowned, opening
+from vfs.vd.opening import name_beside
 from vfs.vd.vhd import layout
 from vfs.vd.vhd.footer import BLOCK_MAX
 from vfs.vd.vhd.image import open_image
@@ -104,7 +105,7 @@ def _link(parent: Storage) -> tuple[bytes, int]:
 
 def _locate(storage: Storage, parent: Storage, at: int) -> tuple[bytes, bytes, int]:
     """The parent's name for the header, the locators, and where the file goes on; the relative path is written at *at*."""
-    base = os.path.basename(parent.name)
+    base = name_beside(storage, parent)
     name, path = base.encode("utf-16-be", "replace"), f".\\{base}".encode("utf-16-le", "replace")
     if len(name) > 510:
         fail(errno.ENAMETOOLONG, f"{base}: more than 255 characters, which a VHD image cannot name as its parent")

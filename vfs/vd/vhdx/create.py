@@ -10,6 +10,7 @@ from vfs.api import Storage, fail, option
 from vfs.api.options import number, source_path
 from vfs.api.options import size as size_option
 from vfs.vd.formats import Unowned, opening
+from vfs.vd.opening import name_beside
 from vfs.vd.vhdx import layout
 from vfs.vd.vhdx.headers import with_checksum
 from vfs.vd.vhdx.image import open_image
@@ -54,7 +55,7 @@ def create(storage: Storage, size: int | None, options: CreateOptions) -> None:
     if options.backing_file is not None:
         if fixed:
             fail(errno.EINVAL, "an image with a parent cannot be fixed")
-        locator, parent_size, parent_sector = _link(options.backing_file)
+        locator, parent_size, parent_sector = _link(storage, options.backing_file)
         size = parent_size if size is None else size
         if parent_sector != sector:
             fail(errno.EINVAL, f"sector_size={sector}: the parent's sectors have {parent_sector} bytes")
@@ -116,11 +117,11 @@ def _write_full_table(storage: Storage, geometry: Geometry, data: int) -> None:
         at += (ratio + 1) * layout.ENTRY.size
 
 
-def _link(parent: Storage) -> tuple[bytes, int, int]:
+def _link(storage: Storage, parent: Storage) -> tuple[bytes, int, int]:
     """The locator of a parent, which stays open; its size and sector size. EINVAL: it is no VHDX image."""
     with open_image(Unowned(parent), opening()) as image:
         guid = layout.guid_text(image.headers.current.data_guid)
-        values = {"parent_linkage": guid, "relative_path": f".\\{os.path.basename(parent.name)}"}
+        values = {"parent_linkage": guid, "relative_path": f".\\{name_beside(storage, parent)}"}
         entries, content = b"", b""
         start = layout.LOCATOR_HEAD.size + len(values) * layout.LOCATOR_ENTRY.size
         for key, value in values.items():
