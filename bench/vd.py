@@ -129,8 +129,7 @@ def exported(image: Path, work: Path, offset: int, size: int) -> Iterator[Path]:
         while Path(f"/proc/{number}").exists() and time.monotonic() < end:
             time.sleep(0.01)
         pid.unlink(missing_ok=True)
-        if os.path.ismount(file):
-            subprocess.run(["umount", "-l", file], check=False, timeout=LIMIT)
+        subprocess.run(["umount", "-l", file], capture_output=True, check=False, timeout=LIMIT)  # if it has not done so itself
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import tarfile
 import time
 from pathlib import Path
@@ -124,6 +125,33 @@ def test_partitions(image: Path, disk: Path) -> None:
     assert lines[0].split() == ["Number", "Start", "Size", "Boot", "Type", "Name", "UUID"] and len(lines) == 4
     done = vfs("partitions", "--partition", "1", image)
     assert done.returncode == 1 and complaint(done) == f"vfs: {image}!/p1: has no table of partitions: ext2"
+
+
+@pytest.mark.parametrize("format", ["qcow2", "vdi", "vhdx", "vmdk", "vpc"])
+def test_looking_in_imports_little(format: str, disk: Path, tmp_path: Path) -> None:
+    image = tmp_path / f"disk.{format}"
+    run("qemu-img", "convert", "-O", format, disk, image)
+    program = "import sys; from vfs.cli.main import main; main(sys.argv[1:]); print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", program, "ls", image, "/p1"], capture_output=True, text=True, cwd=PROJECT, env=ELSEWHERE
+    )
+    assert done.stdout.split() == ["data", "etc", "lost+found", "sparse"]
+    imported = set(done.stderr.split())
+    other = {f"vfs.vd.{name}" for name in ("qcow2", "vdi", "vhd", "vhdx", "vmdk")} - {f"vfs.vd.{format.replace('vpc', 'vhd')}"}
+    heavy = {
+        "json",
+        "hashlib",
+        "random",
+        "secrets",
+        "tempfile",
+        "subprocess",
+        "ctypes",
+        "socket",
+        "logging",
+        "concurrent.futures",
+        "uuid",
+    }
+    assert not imported & (other | heavy)
 
 
 # ---------------------------------------------------------------------------------------------------------------- bytes
