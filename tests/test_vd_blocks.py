@@ -156,11 +156,12 @@ def test_readers_beside_a_writer(tmp_path: Path, format: str) -> None:
     assert not wrong, wrong[:3]
 
 
-def test_a_vdi_with_room_before_each_block() -> None:
+@pytest.mark.parametrize("block", (8192, 512, 4608))
+def test_a_vdi_with_room_before_each_block(block: int) -> None:
     flat = bytearray(campaign.content(1, 100_000 // 512 * 512))
-    size, block, extra = len(flat), 8192, 1024
-    header = vdi.Header.unpack(bytes(made.image("vdi", size, block_size=block)[b"disk"][: vdi.HEADER_SIZE]))
-    header = header._replace(block_extra=extra, length=0x180, allocated=header.blocks, data_offset=4096)
+    size, extra, blocks = len(flat), 1024, -(-len(flat) // block)
+    header = vdi.Header.unpack(bytes(made.image("vdi", size)[b"disk"][: vdi.HEADER_SIZE]))
+    header = header._replace(block_size=block, blocks=blocks, block_extra=extra, length=0x180, allocated=blocks, data_offset=4096)
     file = bytearray(header.pack()).ljust(512, b"\0") + struct.pack(f"<{header.blocks}I", *reversed(range(header.blocks)))
     file += bytes(4096 - len(file))
     for number in reversed(range(header.blocks)):

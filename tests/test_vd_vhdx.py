@@ -307,6 +307,39 @@ def test_entries_that_follow_each_other_around_the_end(place: int) -> None:
     assert campaign.checked(MemoryFile(directory, b"disk")) == []
 
 
+@pytest.mark.parametrize(
+    ("change", "size", "words"),
+    (
+        ((1 << 60, 0, b"x" * 4096), 0, "descriptor 0"),
+        ((4 * MIB, 1 << 60, None), 0, "descriptor 0"),
+        ((4 * MIB + 1, 0, b"x" * 4096), 0, "descriptor 0"),
+        ((4 * MIB, 0, b"x" * 4096), 1 << 62, "a file of"),
+    ),
+)
+def test_logs_that_cannot_be(change: tuple[int, int, bytes | None], size: int, words: str) -> None:
+    directory = made.image("vhdx", 3 * MIB, b"content", block_size=MIB)
+    raw = bytearray(entry(1, 0, b"g" * 16, [change], len(directory[b"disk"])))
+    if size:
+        struct.pack_into("<Q", raw, 56, size)
+    with_log(directory, 0, [with_checksum(bytes(raw))], b"g" * 16)
+    before = bytes(directory[b"disk"])
+    for writable in (False, True):
+        error = made.refused(directory, writable=writable)
+        assert error.errno == errno.EUCLEAN and words in error.strerror
+    assert directory[b"disk"] == before
+
+
+def test_logs_whose_entries_overlap() -> None:
+    """A thousand heads, each of an entry as long as the log: in bounded time."""
+    directory = made.image("vhdx", 3 * MIB, b"content", block_size=MIB)
+    heads = []
+    for number in range(256):
+        head = layout.LogHeader(b"loge", 0, MIB, number * 4096, number + 1, 0, 0, b"g" * 16, 0, 0)
+        heads.append(head.pack().ljust(4096, b"\0"))
+    with_log(directory, 0, heads, b"g" * 16)
+    assert "overlap" in made.refused(directory).strerror
+
+
 def test_a_file_shorter_than_the_log_knows_it() -> None:
     directory = made.image("vhdx", 3 * MIB, b"content", block_size=MIB)
     size = len(directory[b"disk"])

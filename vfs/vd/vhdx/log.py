@@ -17,6 +17,7 @@ from vfs.vd.vhdx.layout import LOG_SECTOR, Header, LogHeader
 
 LOG_MAX: Final = 64 << 20
 """A log of 1 MiB is usual."""
+FILE_MAX: Final = 2 * layout.SIZE_MAX
 _READS: Final = 4
 """How often the bytes of a log are looked at, all in all: entries may claim to overlap."""
 
@@ -51,8 +52,10 @@ class Log:
         if flushed > source.size:
             raise damaged(f"{source.name}: the file has {source.size} bytes, but had {flushed} when the log was written")
         for at, head in entries:
-            self.changes.extend(self._changes(at, head))
+            if head.last_size > FILE_MAX:
+                raise damaged(f"{self.name}: log entry {head.sequence}: a file of {head.last_size} bytes, at most {FILE_MAX}")
             self.size = max(self.size, head.last_size)
+            self.changes.extend(self._changes(at, head))
 
     def _find(self, guid: bytes) -> Iterator[tuple[int, LogHeader]]:
         """All that looks like the head of an entry, by its place in the log."""
@@ -91,14 +94,15 @@ class Log:
         for number in range(head.descriptors):
             where = at + layout.LOG_HEADER_SIZE + number * layout.DESCRIPTOR.size
             kind, trailing, word, offset, sequence = layout.DESCRIPTOR.unpack_from(self._ring, where)
-            wrong = offset % LOG_SECTOR or sequence != head.sequence
-            if kind == layout.ZERO_DESCRIPTOR and not wrong and not word % LOG_SECTOR:
-                yield Change(offset, word, None)
+            length = word if kind == layout.ZERO_DESCRIPTOR else LOG_SECTOR
+            wrong = offset % LOG_SECTOR or sequence != head.sequence or offset + length > self.size
+            if kind == layout.ZERO_DESCRIPTOR and not wrong and not length % LOG_SECTOR:
+                yield Change(offset, length, None)
             elif kind == layout.DATA_DESCRIPTOR and not wrong and data + LOG_SECTOR <= end:
                 signature, high, middle, low = layout.DATA_SECTOR.unpack_from(self._ring, data)
                 if signature != layout.DATA_SIGNATURE or high << 32 | low != head.sequence:
                     raise damaged(f"{self.name}: log entry {head.sequence}: its data sector {number} is another entry's")
-                yield Change(offset, LOG_SECTOR, word.to_bytes(8, "little") + middle + trailing)
+                yield Change(offset, length, word.to_bytes(8, "little") + middle + trailing)
                 data += LOG_SECTOR
             else:
                 raise damaged(f"{self.name}: log entry {head.sequence}: descriptor {number} is damaged")
@@ -125,7 +129,6 @@ class Replayed(Storage):
         for change in log.changes:
             if change.content is not None:
                 self._sectors[change.offset] = change.content
-                self.size = max(self.size, change.offset + LOG_SECTOR)
             else:
                 end = change.offset + change.length
                 self._zeros.append((change.offset, end))
