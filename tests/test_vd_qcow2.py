@@ -296,15 +296,68 @@ def memory_image(
 def test_against_a_flat_model(tmp_path_factory: pytest.TempPathFactory, options: dict[str, int]) -> None:
     start = memory_image(tmp_path_factory.mktemp("q") / "disk", **options)
 
-    @given(todo=campaign.operations(SIZE))
-    @settings(max_examples=15, deadline=None)
+    flat_model(start, 15)
+
+
+def flat_model(start: dict[bytes, bytearray], examples: int) -> None:
+    @given(todo=campaign.operations(SIZE, most=40))
+    @settings(max_examples=examples, deadline=None)
     def run(todo: list[Operation]) -> None:
         directory = {name: bytearray(file) for name, file in start.items()}
         open_it = lambda: campaign.opened(campaign.MemoryFile(directory, b"disk", True), rw=True)  # noqa: E731
-        campaign.against_model(open_it, bytearray(SIZE), todo)
+        with open_it() as device:
+            flat = bytearray(campaign.read_all(device.storage(0)))
+        campaign.against_model(open_it, flat, todo)
         assert campaign.checked(campaign.MemoryFile(directory, b"disk")) == []
 
     run()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"cluster_size": 512, "refcount_bits": 1},
+        {"compat": 2, "cluster_size": 4096},
+        {"extended_l2": True, "cluster_size": 16384},
+        {"snapshots": 2, "cluster_size": 4096},
+        {"parent": True},
+        {"parent": True, "compat": 2, "snapshots": 1},
+        {"parent": True, "extended_l2": True, "snapshots": 2},
+        {"data": True},
+    ],
+    ids=str,
+)
+def test_many_against_a_flat_model(tmp_path_factory: pytest.TempPathFactory, options: dict[str, int]) -> None:
+    start = memory_image(tmp_path_factory.mktemp("q") / "disk", **options)
+
+    flat_model(start, 200)
+
+
+@pytest.mark.parametrize("options", ["", "cluster_size=512,refcount_bits=8", "extended_l2=on", "compat=0.10,cluster_size=4k"])
+def test_by_turns_with_qemu(tmp_path: Path, options: str) -> None:
+    """What one has written, zeroed, discarded or snapshotted, the other goes on with."""
+    path = create(tmp_path / "disk", 2 * MIB, options)
+    rng = random.Random(options)
+    for turn in range(4):
+        commands = []
+        for _ in range(6):
+            kind = rng.choice(("write -P 1", "write -P 2", "write -z", "write -z -u", "discard"))
+            at, length = rng.randrange(0, 3000) * 512, rng.randrange(1, 600) * 512
+            commands.append(f"{kind} {at} {length}")
+        qemu_io(path, "qcow2", *commands)
+        if turn == 1:
+            qemu_img("snapshot", "-c", "middle", path)
+        if turn == 3:
+            qemu_img("snapshot", "-d", "middle", path)
+        flat = bytearray(campaign.as_raw(path, "qcow2", tmp_path / "out"))
+        with FileStorage(str(path)) as storage:
+            assert campaign.checked(storage) == []
+        todo = campaign.random_operations(rng, len(flat), 12)
+        campaign.against_model(lambda: campaign.opened_file(path, True), flat, todo)
+        qemu_check(path, "qcow2")
+        assert campaign.as_raw(path, "qcow2", tmp_path / "out") == flat
 
 
 def test_a_growing_refcount_table(tmp_path: Path) -> None:

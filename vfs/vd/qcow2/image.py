@@ -48,6 +48,8 @@ class Qcow2Image(DiskImage):
         if data is not None:
             self.files.append(data)
         self.cluster_size, self.cluster_bits = header.cluster_size, header.cluster_bits
+        self.span = header.l2_entries << header.cluster_bits
+        """Bytes of the disk that an L2 table maps."""
         self.tables = Tables(file, header, l1)
         self.packed = Unpacker(file, header)
         self.snapshots: list[Snapshot] = []
@@ -59,8 +61,7 @@ class Qcow2Image(DiskImage):
 
     def runs(self, offset: int, length: int) -> Iterator[Run]:
         end = offset + length
-        span = self.header.l2_entries << self.cluster_bits
-        l1 = self.tables.l1
+        l1, span = self.tables.l1, self.span
         within = self._extended if self.header.extended else self._standard
         while offset < end:
             l1_index = offset // span
@@ -86,10 +87,11 @@ class Qcow2Image(DiskImage):
             if kind == PACKED:
                 yield Run(begin, min(offset, stop) - begin, PACKED, None, host)
                 continue
-            last = index + (max(0, stop - offset + size - 1) >> self.cluster_bits)
-            follows = follow(table, index, last, entry, size if kind == DATA else 0)
-            offset += follows - index << self.cluster_bits
-            index = follows
+            if offset < stop:
+                last = index + (stop - offset + size - 1 >> self.cluster_bits)
+                follows = follow(table, index, last, entry, size if kind == DATA else 0)
+                offset += follows - index << self.cluster_bits
+                index = follows
             if kind == DATA:
                 yield Run(begin, min(offset, stop) - begin, DATA, self.data, host + inside)
             else:

@@ -39,8 +39,7 @@ class Writer:
         self.size, self.bits = image.cluster_size, image.cluster_bits
         self.stride = 2 if self.header.extended else 1
         """Numbers an L2 entry."""
-        self.span = self.header.l2_entries << self.bits
-        """Bytes of the disk that an L2 table maps."""
+        self.span = image.span
         self.raw_data = self.header.external and bool(self.header.autoclear & layout.RAW_DATA)
         if self.header.incompatible & layout.DIRTY:
             from vfs.vd.qcow2.references import rebuild
