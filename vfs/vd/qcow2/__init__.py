@@ -17,5 +17,5 @@ Order of writing (`writer.py`): a cluster is written, then its refcount, then th
 before the refcount goes down. So a kill may leak clusters, and nothing else.
 
 Files: `layout`, `header`, `tables` (L1 and L2), `image` (open, map), `packed`, `snapshots`, `bitmaps`, `refcounts` (and
-allocation), `writer`, `create`, `references` (who refers to which cluster: check and rebuild), `check`.
+allocation), `writer`, `subclusters`, `create`, `references` (who refers to which cluster: check and rebuild), `check`.
 """

@@ -238,9 +238,10 @@ def open_image(source: Storage, opening: Opening) -> Qcow2Image:
         image = Qcow2Image(source, header, l1, size, data, parent, opening.writable)
         image.snapshots, image.bitmaps, image.shown = snapshots, bitmaps, shown
         if opening.writable:
+            from vfs.vd.qcow2.subclusters import SubClusterWriter
             from vfs.vd.qcow2.writer import Writer
 
-            image.writer = Writer(image)
+            image.writer = SubClusterWriter(image) if header.extended else Writer(image)
         undo.pop_all()
         return image
 

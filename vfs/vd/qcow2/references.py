@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
-from vfs.api import ERROR, LEAK, Finding, Storage, damaged, unsupported
+from vfs.api import ERROR, LEAK, Storage, damaged, unsupported
+from vfs.vd.findings import Findings
 from vfs.vd.qcow2 import layout
 from vfs.vd.qcow2.bitmaps import read_bitmaps
 from vfs.vd.qcow2.header import Header
@@ -16,28 +17,10 @@ from vfs.vd.qcow2.refcounts import TYPES, Refcounts, encode_block
 from vfs.vd.qcow2.snapshots import check_snapshot, read_snapshots
 from vfs.vd.qcow2.tables import Tables, encode, follow, read_table
 
-MAX_FINDINGS: Final = 1000
 MAX_SNAPSHOT_ENTRIES: Final = 1 << 26
 MOST: Final = 0xFFFF
 CHUNK: Final = 1 << 15
 """Clusters whose counts are kept together."""
-
-
-class Findings:
-    """A list with an end: what comes after `MAX_FINDINGS` is only counted."""
-
-    def __init__(self) -> None:
-        self.found: list[Finding] = []
-        self.more: Counter[str] = Counter()
-
-    def add(self, kind: str, sentence: str) -> None:
-        if len(self.found) < MAX_FINDINGS:
-            self.found.append(Finding(kind, sentence))
-        else:
-            self.more[kind] += 1
-
-    def all(self) -> list[Finding]:
-        return self.found + [Finding(kind, f"{count} more of this kind") for kind, count in self.more.items()]
 
 
 class Counts:
@@ -267,8 +250,8 @@ def rebuild(file: Storage, header: Header) -> None:
     dirty bit goes last. EUCLEAN: more is wrong than refcounts."""
     found = References(file, header)
     hint = "'qemu-img check -r all' may repair it"
-    if found.findings.found:
-        raise damaged(f"{header.name}: was not closed, and is damaged: {found.findings.found[0].sentence}; {hint}")
+    if wrong := found.findings.all():
+        raise damaged(f"{header.name}: was not closed, and is damaged: {wrong[0].sentence}; {hint}")
     for what, count, copied in found.wrong_copied(found.counts):
         if copied and count > 1:
             raise damaged(

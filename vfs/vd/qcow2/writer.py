@@ -161,11 +161,8 @@ class Writer:
                     expected += self.size
                     stop += 1
                 piece = content[: base + (stop << self.bits) - offset]
-                if self.stride == 2:
-                    self._write_sub_clusters(where, table, index, stop, offset, piece)
-                else:
-                    self._check_data_place(entry, base + (index << self.bits))
-                    self.data.write((entry & layout.OFFSET) + offset % self.size, piece)
+                self._check_data_place(entry, base + (index << self.bits))
+                self._write_in_place(where, table, index, stop, offset, piece)
             else:
                 while stop < last and not self._in_place(table[stop * self.stride]):
                     stop += 1
@@ -178,6 +175,10 @@ class Writer:
                     raise
             offset += len(piece)
             content = content[len(piece) :]
+
+    def _write_in_place(self, where: int, table: array[int], index: int, stop: int, offset: int, content: memoryview) -> None:
+        """To clusters *index* up to *stop* of an L2 table, which follow each other in the file and are this disk's alone."""
+        self.data.write((table[index * self.stride] & layout.OFFSET) + offset % self.size, content)
 
     def _check_data_place(self, entry: int, guest: int) -> None:
         if self.header.external and entry & layout.OFFSET != guest:
@@ -203,14 +204,6 @@ class Writer:
         """*content* and what the disk has around it go to *count* new clusters from *first* on, and the entries say so."""
         begin = offset - offset % self.size
         end = begin + (count << self.bits)
-        if self.stride == 2 and (offset > begin or offset + len(content) < end):
-            # Sub-clusters that are not touched stay as they are: cluster by cluster.
-            for number in range(count):
-                guest = begin + (number << self.bits)
-                start = max(guest, offset)
-                piece = content[start - offset : guest + self.size - offset]
-                self._new_sub_clusters(where, table, index + number, first + (number << self.bits), start, piece)
-            return
         beyond = first >= self.data.size
         self._copy(begin, offset - begin, first, beyond)
         self.data.write(first + offset - begin, content)
@@ -250,68 +243,6 @@ class Writer:
                 return False
         return True
 
-    # ---------------------------------------------------------------- sub-clusters
-
-    def _write_sub_clusters(self, where: int, table: array[int], index: int, stop: int, offset: int, content: memoryview) -> None:
-        """In place, in clusters *index* up to *stop*, which follow each other in the file. What is around *content* in the first
-        and the last sub-cluster comes with it where they are new."""
-        host = (table[index * 2] & layout.OFFSET) + offset % self.size
-        self._check_data_place(table[index * 2], offset - offset % self.size)
-        width = self.size // layout.SUB_CLUSTERS
-        end = offset + len(content)
-        base = offset - offset % self.size
-        before, after = offset % width, -end % width
-        first_new = not table[index * 2 + 1] >> (offset % self.size // width) & 1
-        last = end - 1 - base
-        last_new = not table[(index + (last >> self.bits)) * 2 + 1] >> (last % self.size // width) & 1
-        if before and first_new:
-            self._copy(offset - before, before, host - before, False)
-        if after and last_new:
-            self._copy(end, after, host + len(content), False)
-        self.data.write(host, content)
-        for number in range(index, stop):
-            guest = base + (number - index << self.bits)
-            touched = self._mask(max(guest, offset) - guest, min(guest + self.size, end) - guest)
-            bitmap = table[number * 2 + 1]
-            changed = (bitmap | touched) & ~(touched << 32)
-            if changed != bitmap:
-                self._set(where, table, number, table[number * 2], changed)
-
-    def _mask(self, begin: int, end: int) -> int:
-        """The sub-clusters of a cluster that bytes *begin* up to *end* of it touch."""
-        width = self.size // layout.SUB_CLUSTERS
-        return (1 << -(-end // width)) - (1 << begin // width)
-
-    def _new_sub_clusters(self, where: int, table: array[int], index: int, host: int, offset: int, content: memoryview) -> None:
-        """*content*, inside one cluster of the disk, goes to a new one at *host*, with what the old one had in others."""
-        entry, bitmap = table[index * 2], table[index * 2 + 1]
-        width = self.size // layout.SUB_CLUSTERS
-        guest = offset - offset % self.size
-        if entry & layout.COMPRESSED:
-            bitmap = layout.ALLOCATED_ALL
-        begin, end = offset - guest, offset - guest + len(content)
-        touched = self._mask(begin, end)
-        old = bitmap & ~touched & layout.ALLOCATED_ALL
-        number = 0
-        while old >> number:
-            if not old >> number & 1:
-                number += 1
-                continue
-            stop = number
-            while old >> stop & 1:
-                stop += 1
-            self._copy(guest + number * width, (stop - number) * width, host + number * width, False)
-            number = stop
-        before, after = begin % width, -end % width
-        if before:
-            self._copy(offset - before, before, host + begin - before, False)
-        if after:
-            self._copy(guest + end, after, host + end, False)
-        self.data.write(host + begin, content)
-        self._remove(entry)
-        zeros = bitmap & layout.ZERO_ALL & ~(touched << 32)
-        self._set(where, table, index, host | layout.COPIED, old | touched | zeros)
-
     # ---------------------------------------------------------------- zeros
 
     def zero(self, offset: int, length: int) -> None:
@@ -329,35 +260,17 @@ class Writer:
         self._write_zeros(stop, end - stop)
 
     def _write_zeros(self, offset: int, length: int) -> None:
-        """Zeros where clusters cannot say so: written, where anything else is. Sub-clusters can."""
+        """Zeros in parts of clusters, where anything else is."""
         end = offset + length
         while offset < end:
             stop = min(end, offset - offset % self.size + self.size)
             if not self._reads_as_zeros(offset, stop - offset):
-                if self.stride == 2:
-                    self._zero_sub_clusters(offset, stop)
-                else:
-                    self.write(offset, memoryview(bytes(stop - offset)))
+                self._zero_part(offset, stop)
             offset = stop
 
-    def _zero_sub_clusters(self, offset: int, stop: int) -> None:
+    def _zero_part(self, offset: int, stop: int) -> None:
         """Inside one cluster."""
-        width = self.size // layout.SUB_CLUSTERS
-        first, last = -(-offset // width) * width, stop // width * width
-        l1_index = offset // self.span
-        where, table = self._own_table(l1_index)
-        index = offset % self.span >> self.bits
-        if first < last and not table[index * 2] & layout.COMPRESSED and not self.raw_data:
-            guest = offset - offset % self.size
-            touched = self._mask(first - guest, last - guest)
-            bitmap = table[index * 2 + 1]
-            self._set(where, table, index, table[index * 2], bitmap & ~touched | touched << 32)
-            if first > offset:
-                self.write(offset, memoryview(bytes(first - offset)))
-            if stop > last:
-                self.write(last, memoryview(bytes(stop - last)))
-        else:
-            self.write(offset, memoryview(bytes(stop - offset)))
+        self.write(offset, memoryview(bytes(stop - offset)))
 
     def discard(self, offset: int, length: int) -> None:
         whole, stop = -(-offset // self.size) * self.size, (offset + length) // self.size * self.size
