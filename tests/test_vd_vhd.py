@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import struct
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -296,6 +297,30 @@ def test_parents_that_are_not_it() -> None:
     del directory[b"disk"]
     assert "'disk' is missing" in made.refused(directory, b"child").strerror
     assert made.refused(directory, b"other", parent=MemoryFile(directory, b"raw")).errno == errno.EINVAL
+
+
+def corrected(file: bytearray) -> bytearray:
+    """With checksums that are right, and the same footer at both ends."""
+    file[:512] = layout.Footer.unpack(bytes(file[:512])).pack()
+    file[512:1536] = layout.Header.unpack(bytes(file[512:1536])).pack()
+    file[-512:] = file[:512]
+    return file
+
+
+@pytest.mark.parametrize("count", (40, pytest.param(1500, marks=pytest.mark.slow)))
+def test_mutations_whose_checksums_are_right(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MemoryFile, "largest", 8 * MIB)
+    directory, _ = with_parent(block_size=16384)
+    with made.opened(directory, b"child", True) as device:
+        device.storage(0).write(100_000, b"x" * 100_000)
+    file = bytes(directory[b"child"])
+    for number in range(count):
+        changed = bytearray(campaign.mutated(file, campaign.random.Random(number), [(0, 85), (512, 0x2D0), (1536, 250)]))
+        if len(changed) > 4096:
+            corrected(changed)
+        before = time.monotonic()
+        campaign.look_at_everything(directory | {b"child": changed}, b"child")
+        assert time.monotonic() - before < campaign.SECONDS, number
 
 
 @pytest.mark.parametrize("count", (40, pytest.param(500, marks=pytest.mark.slow)))

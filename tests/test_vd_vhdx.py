@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import struct
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -457,6 +458,30 @@ def test_tables_that_cannot_be(value: int, words: str) -> None:
     struct.pack_into("<Q", directory[b"disk"], 3 * MIB, value)
     assert words in made.refused(directory, writable=True).strerror
     assert any(finding.kind == "error" for finding in campaign.checked(MemoryFile(directory, b"disk")))
+
+
+def corrected(file: bytearray) -> bytearray:
+    """With checksums that are right, as far as the structures are where they belong."""
+    for places, length in ((layout.HEADER_OFFSETS, 4096), (layout.REGION_OFFSETS, 65536)):
+        for at in places:
+            file[at : at + length] = with_checksum(bytes(file[at : at + length]))
+    (length,) = struct.unpack_from("<I", file, MIB + 8)
+    if 4096 <= length <= MIB:
+        file[MIB : MIB + length] = with_checksum(bytes(file[MIB : MIB + length]))
+    return file
+
+
+@pytest.mark.parametrize("count", (40, pytest.param(1500, marks=pytest.mark.slow)))
+def test_mutations_whose_checksums_are_right(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MemoryFile, "largest", 24 * MIB)
+    directory, _ = logged()
+    file = bytes(directory[b"disk"])
+    places = [(at, 80) for at in layout.HEADER_OFFSETS + layout.REGION_OFFSETS] + [(MIB, 128), (MIB + 4096, 4096)]
+    for number in range(count):
+        changed = bytearray(campaign.mutated(file, campaign.random.Random(number), places))
+        before = time.monotonic()
+        campaign.look_at_everything({b"disk": corrected(changed) if len(changed) > 2 * MIB else changed}, b"disk")
+        assert time.monotonic() - before < campaign.SECONDS, number
 
 
 def test_parents_that_are_not_it() -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import errno
 import struct
-from typing import Any
+from typing import Any, Final
 
 from vfs.api import Storage, damaged, fail, unsupported
 from vfs.api.crc32c import crc32c
 from vfs.vd.vhdx import layout
 from vfs.vd.vhdx.layout import Header
+
+SEQUENCE_MAX: Final = (1 << 64) - (1 << 16)
+"""Nobody has counted as far; a damaged file may say so."""
 
 
 def checksum(raw: bytes) -> int:
@@ -62,6 +65,8 @@ class Headers:
 
     def update(self, **changes: bytes) -> None:
         """Change fields, durably: both headers are written, one after the other, so that one is valid at any time."""
+        if self.current.sequence > SEQUENCE_MAX:
+            raise damaged(f"{self.file.name}: the header's sequence number {self.current.sequence} leaves none for another")
         fields: dict[str, Any] = dict(changes)
         for _ in layout.HEADER_OFFSETS:
             self._slot = 1 - self._slot
