@@ -186,6 +186,12 @@ def test_data_in_a_file_of_its_own(tmp_path: Path, options: str) -> None:
     with pytest.raises(OSError, match="does not lie beside it") as raised:
         campaign.opened_file(path)
     assert raised.value.errno == errno.EINVAL
+    before = path.read_bytes()
+    rename_data_file(path, f"{tmp_path}/data".encode(), b"disk")
+    with pytest.raises(OSError, match="itself") as raised:
+        campaign.opened_file(path)
+    assert raised.value.errno == errno.EINVAL
+    path.write_bytes(before)
     rename_data_file(path, f"{tmp_path}/data".encode(), b"data")
     campaign.against_model(
         lambda: campaign.opened_file(path, True), flat, campaign.random_operations(random.Random(8), len(flat), 40)

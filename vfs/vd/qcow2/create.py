@@ -37,6 +37,12 @@ def compression(text: str) -> int:
     return types[text]
 
 
+def preallocation(text: str) -> str:
+    if text != "off":
+        raise ValueError("wants off: new images occupy nothing")
+    return text
+
+
 @dataclass
 class CreateOptions:
     """As `qemu-img create -o` has them."""
@@ -47,6 +53,7 @@ class CreateOptions:
     lazy_refcounts: bool | None = option(switch, "on: QEMU may write refcounts later")
     extended_l2: bool | None = option(switch, "on: sub-clusters (cluster_size of 16K at least)")
     compression_type: int | None = option(compression, "of clusters that QEMU compresses: zlib or zstd")
+    preallocation: str | None = option(preallocation, "off, as it always is")
     backing_file: Storage | None = option(source_path, "the image that the new one continues")  # noqa: RUF009
     backing_fmt: str | None = option(string, "the format of that; detected where it is not said")
 

@@ -262,8 +262,12 @@ def _data_file(source: Storage, header: Header, opening: Opening) -> Storage | N
     if not name:
         raise unsupported(f"{header.name}: its data are in another file, which it does not name")
     try:
-        return source.beside(name, opening.writable)
+        data = source.beside(name, opening.writable)
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.EINVAL):
             fail(error.errno, f"{header.name}: its data file '{os.fsdecode(name)}' does not lie beside it")
         raise
+    if data.identity() == source.identity():
+        data.close()
+        fail(errno.EINVAL, f"{header.name}: says that its data file is itself")
+    return data
