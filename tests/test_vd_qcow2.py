@@ -17,7 +17,7 @@ from tests import vd_campaign as campaign
 from tests.vd_campaign import Operation, qemu_check, qemu_img, qemu_io
 from vfs.api import ERROR, LEAK, WARNING, FileStorage
 from vfs.api.options import parse
-from vfs.vd.qcow2 import layout
+from vfs.vd.qcow2 import layout, packed
 from vfs.vd.qcow2.image import Qcow2Image
 
 MIB = 1 << 20
@@ -78,6 +78,18 @@ def test_images_of_qemu_read_as_it_reads_them(tmp_path: Path, options: str, comp
                 assert not any(found)
     with FileStorage(str(tmp_path / "q")) as storage:
         assert campaign.checked(storage) == []
+
+
+def test_compressed_clusters_without_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = campaign.make_raw(tmp_path / "raw", 4, MIB)
+    qemu_img("convert", "-c", "-f", "raw", "-O", "qcow2", tmp_path / "raw", tmp_path / "q")
+
+    def none_left(process: int) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(packed, "_workers", none_left)
+    with campaign.opened_file(tmp_path / "q") as device:
+        assert device.storage(0).read(0, MIB) == expected
 
 
 @pytest.mark.parametrize("options", ["", "cluster_size=4k", "extended_l2=on", "compat=0.10"])

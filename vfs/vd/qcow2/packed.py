@@ -77,7 +77,11 @@ class Unpacker:
 
     def clusters(self, descriptors: Iterable[int]) -> Iterator[bytes]:
         """Many whole clusters, by all processors. EUCLEAN."""
-        return _workers(os.getpid()).map(self._read, descriptors)
+        descriptors = list(descriptors)
+        try:
+            return _workers(os.getpid()).map(self._read, descriptors)
+        except RuntimeError:  # no thread can be had: too many, or the program is ending
+            return map(self._read, descriptors)
 
     def _read(self, descriptor: int) -> bytes:
         header = self.header
