@@ -709,6 +709,25 @@ def test_many_power_cuts(tmp_path: Path, options: dict[str, int]) -> None:
         campaign.power_cuts(start, b"disk", seed, 60, 12)
 
 
+@pytest.mark.slow
+def test_power_cuts_while_the_refcount_table_grows(tmp_path: Path) -> None:
+    """The table is for 2 MiB of the file, and almost used up."""
+    path = tmp_path / "disk"
+    campaign.created(path, "qcow2", 4 * MIB, cluster_size=512, refcount_bits=64)
+    with campaign.opened_file(path, True) as device:
+        device.storage(0).write(MIB, random.Random(1).randbytes(1_880_064))
+    start = {b"disk": bytearray(path.read_bytes())}
+    grown = 0
+    for seed in range(25):
+        campaign.power_cuts(start, b"disk", seed, 20, 8)
+        directory = {b"disk": bytearray(start[b"disk"])}
+        with campaign.opened(campaign.MemoryFile(directory, b"disk", True), rw=True) as device:
+            for operation in campaign.random_operations(random.Random(seed), 4 * MIB, 20, 512):
+                campaign.perform(device.storage(0), operation)
+        grown += directory[b"disk"][48:60] != start[b"disk"][48:60]
+    assert grown > 5
+
+
 def damaged_image(path: Path, options: str) -> list[tuple[int, int]]:
     """A small image with a bit of everything, and where its structures are."""
     create(path, 600_064, options)
