@@ -137,6 +137,13 @@ def opening(writable: bool = False, parent: Storage | None = None, snapshot: str
     return Opening(writable, parent, snapshot, open_image)
 
 
+def subformat(text: str) -> str:
+    """Reads the option of that name, of formats that have two."""
+    if text not in ("dynamic", "fixed"):
+        raise ValueError("wants dynamic or fixed")
+    return text
+
+
 def size_of(source: Storage) -> int:
     """Bytes of the disk in *source*, which stays the caller's: what a child without a size of its own gets. As `open_image`."""
     image = open_image(Unowned(source), opening())

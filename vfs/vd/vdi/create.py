@@ -15,12 +15,6 @@ from vfs.vd.vdi.image import BLOCK_MAX, read_header
 SIZE_MAX = 1 << 52
 
 
-def subformat(text: str) -> str:
-    if text not in ("dynamic", "fixed"):
-        raise ValueError("wants dynamic or fixed")
-    return text
-
-
 @dataclass
 class CreateOptions:
     """Options of `create`."""

@@ -10,18 +10,12 @@ from dataclasses import dataclass
 from vfs.api import Storage, fail, option
 from vfs.api.options import size as size_option
 from vfs.api.options import source_path
-from vfs.vd.formats import Unowned, opening
+from vfs.vd.formats import Unowned, opening, subformat
 from vfs.vd.opening import name_beside
 from vfs.vd.vhd import layout
 from vfs.vd.vhd.footer import BLOCK_MAX
 from vfs.vd.vhd.image import open_image
 from vfs.vd.vhd.layout import SECTOR, Locator
-
-
-def subformat(text: str) -> str:
-    if text not in ("dynamic", "fixed"):
-        raise ValueError("wants dynamic or fixed")
-    return text
 
 
 @dataclass

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from vfs.api import Storage, fail, option
 from vfs.api.options import number, source_path
 from vfs.api.options import size as size_option
-from vfs.vd.formats import Unowned, opening
+from vfs.vd.formats import Unowned, opening, subformat
 from vfs.vd.opening import name_beside
 from vfs.vd.vhdx import layout
 from vfs.vd.vhdx.headers import with_checksum
@@ -21,12 +21,6 @@ from vfs.vd.vhdx.regions import Geometry, Region
 BLOCK_SIZE, CHILD_BLOCK_SIZE = 32 * MIB, 2 * MIB
 """What Hyper-V chooses."""
 CREATOR = "vfs"
-
-
-def subformat(text: str) -> str:
-    if text not in ("dynamic", "fixed"):
-        raise ValueError("wants dynamic or fixed")
-    return text
 
 
 @dataclass
