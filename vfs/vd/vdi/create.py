@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from vfs.api import Storage, fail, option
 from vfs.api.options import size as size_option
 from vfs.api.options import source_path
+from vfs.vd.formats import subformat
 from vfs.vd.vdi import layout
 from vfs.vd.vdi.image import BLOCK_MAX, read_header
 
