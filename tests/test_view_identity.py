@@ -103,7 +103,7 @@ def test_threads_and_their_processes() -> None:
     program = """
 import os, threading
 os.setresgid(7, 8, 9); os.setgroups([3, 2]); os.setresuid(4, 5, 4)
-def look(): print(os.getresuid(), os.getresgid(), os.getgroups())
+def look(): print(os.getresuid(), os.getresgid(), os.getgroups(), flush=True)
 threads = [threading.Thread(target=look) for _ in range(2)]
 [t.start() or t.join() for t in threads]
 if not os.fork(): look(); os._exit(0)
