@@ -19,6 +19,8 @@ WINDOW = 64 << 20
 PIECE = 1 << 20
 """What passes through the buffer at once, and what one system call is asked to move: progress is shown in between."""
 
+PAGE = 4096
+
 SMALL = 32 << 10
 """Content up to this size is quicker read than mapped."""
 
@@ -113,10 +115,17 @@ def write_zeros(out: int, count: int, advance: Advance = lambda count: None) -> 
 def copy_range(extent: Extent, out: int, advance: Advance = lambda count: None) -> int:
     """Copy as much of an extent as the kernel will from file to file, to the offset that it has; the number of bytes."""
     done = 0
+    # Where pages do not lie on pages the kernel writes each page in two parts: a buffer between is quicker by half.
+    aligned = (extent.fd_offset - extent.offset) % PAGE == 0
+    buffer = memoryview(bytearray(0 if aligned else min(PIECE, extent.length)))
     while extent.fd is not None and done < extent.length:
         count = min(PIECE, extent.length - done)
         try:
-            count = os.copy_file_range(extent.fd, out, count, extent.fd_offset + done, extent.offset + done)
+            if not aligned:
+                count = os.preadv(extent.fd, [buffer[:count]], extent.fd_offset + done)
+                _write(out, buffer[:count], extent.offset + done)
+            else:
+                count = os.copy_file_range(extent.fd, out, count, extent.fd_offset + done, extent.offset + done)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
                 raise
