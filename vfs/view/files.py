@@ -576,9 +576,13 @@ class OpenFiles:
         fail(errno.EMFILE)
 
     def is_full(self, tid: int) -> bool:
-        """Whether a task has as many descriptors as its soft limit allows: their numbers do not tell, since ours are high."""
+        """Whether a task has as many descriptors as its soft limit allows. Ours, at high numbers, would be at low ones elsewhere;
+        the host's that lie above a limit that was lowered since do not count."""
+        limit = soft_limit(tid)
         try:
-            return os.stat(b"/proc/%d/fd" % tid).st_size >= soft_limit(tid)  # Linux 6.2; before, 0
+            if os.stat(b"/proc/%d/fd" % tid).st_size < limit:  # Linux 6.2; before, 0
+                return False
+            return sum(number < limit or number >= READY for number in map(int, os.listdir(b"/proc/%d/fd" % tid))) >= limit
         except OSError:
             return False
 
