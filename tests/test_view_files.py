@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import cast
 
 from fixtures.ext import image
+from tests.views import shown
 from vfs.api import Filesystem, Handle, open_image
 from vfs.api.stack import mount
 from vfs.view.dentry import Dentry
@@ -112,3 +113,18 @@ class Noted:
 def fcntl_punch(descriptor: int, offset: int, length: int) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     assert libc.fallocate(descriptor, 3, ctypes.c_long(offset), ctypes.c_long(length)) == 0
+
+
+INHERITED = r"""
+import os, resource, subprocess, sys
+high = sorted(os.dup(0) for _ in range(40))
+for number in high[:14]: os.close(number)
+for number in high[14:]: os.set_inheritable(number, True)
+resource.setrlimit(resource.RLIMIT_NOFILE, (29, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+print(subprocess.run([sys.executable, "-c", "import os; print(os.listdir('.'))"], close_fds=False).returncode)
+"""
+
+
+def test_descriptors_above_a_limit_lowered_since() -> None:
+    """They do not count against it: those below are free."""
+    assert shown('mount -t umfuseramfs none /mnt; cd /mnt; >f; python3 -uc "$1"', INHERITED) == "['f']\n0\n"
