@@ -13,7 +13,7 @@ from zlib import crc32
 import pytest
 
 from fixtures.ext import image
-from tests.test_ext2_mutations import time_limit
+from tests.time_limit import time_limit
 from vfs.api import Device, Storage, SubStorage, registry
 from vfs.cli.main import main
 

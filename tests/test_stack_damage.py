@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.devices import MIB, STARTS, partitioned, run
-from tests.test_ext2_mutations import time_limit
+from tests.time_limit import time_limit
 from vfs.api import Device, open_image
 from vfs.api.stack import open_disk
 from vfs.api.walk import walk_tree

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 
 from tests import vd_campaign as campaign
+from tests.time_limit import time_limit
 from tests.vd_campaign import Operation, qemu_check, qemu_img, qemu_io
 from vfs.api import ERROR, LEAK, WARNING, FileStorage
 from vfs.api.options import parse
@@ -595,12 +596,12 @@ def test_a_map_without_end(tmp_path: Path) -> None:
         file.write(struct.pack(">QQ", 1, 0) * 4096)
         file.seek(l1)
         file.write(struct.pack(">Q", size) * 204800)
-    with campaign.opened_file(path) as device, campaign.within(5):
+    with campaign.opened_file(path) as device, time_limit(5):
         disk = device.storage(0)
         extents = disk.extents(0, disk.size)
         assert sum(extent.length for extent in extents) == disk.size and extents[0].hole
         assert not any(disk.read(disk.size - MIB, MIB))
-    with FileStorage(str(path)) as storage, campaign.within(10):
+    with FileStorage(str(path)) as storage, time_limit(10):
         assert {finding.kind for finding in campaign.checked(storage)} == {ERROR}
 
 

@@ -11,7 +11,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import gc
 import json
@@ -25,7 +24,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,6 +34,7 @@ if __name__ == "__main__":
 
 from hypothesis import strategies  # noqa: E402
 
+from tests.time_limit import time_limit  # noqa: E402
 from vfs.api import ERROR, Device, FileStorage, Finding, Storage  # noqa: E402
 from vfs.vd.module import VdModule  # noqa: E402
 
@@ -619,25 +619,6 @@ def mutated(file: bytes, rng: random.Random, places: Sequence[tuple[int, int]]) 
     return bytes(changed)
 
 
-@contextlib.contextmanager
-def within(seconds: int) -> Iterator[None]:
-    """Fails where the body takes longer."""
-
-    class TooLong(BaseException):
-        """Not an Exception: nothing may catch it on the way."""
-
-    def stop(number: int, frame: object) -> None:
-        raise TooLong(f"not done after {seconds} s")
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-
-
 def look_at_everything(directory: dict[bytes, bytearray], name: bytes) -> list[OSError]:
     """What front ends would do with an image, whatever is in it: the errors met."""
     errors: list[OSError] = []
@@ -692,7 +673,7 @@ def _damage(path: Path, places: Sequence[tuple[int, int]], seed: int, count: int
         directory = {own: bytearray(file) for own, file in files.items()}
         directory[name] = bytearray(mutated(files[name], random.Random(f"{seed}:{number}"), places))
         try:
-            with within(SECONDS):
+            with time_limit(SECONDS):
                 look_at_everything(directory, name)
         except BaseException:
             wrong.append(f"{path.name}, mutation {seed}:{number}: {traceback.format_exc()}")
