@@ -87,7 +87,7 @@ class BlockHandle(StorageHandle):
         self.storage.zero(offset, length)
 
     def ioctl(self, request: int, argument: bytes) -> bytes:
-        """EFAULT and the sizes of arguments are the front end's (`ioctls.BLOCK_IOCTLS`). EINVAL, EBADF (not opened for writing),
+        """EFAULT and the sizes of arguments are the front end's (`ioctls.TAKES`). EINVAL, EBADF (not opened for writing),
         EROFS, EBUSY, ENOTTY."""
         answer = _ANSWERS.get(request)
         return answer(self, argument) if answer is not None else fail(errno.ENOTTY)

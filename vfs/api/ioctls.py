@@ -1,4 +1,4 @@
-"""The ioctl(2) requests of block devices: numbers, and how many bytes each takes and gives.
+"""The ioctl(2) requests of block devices: numbers, and how many bytes they take.
 
 Sources: linux/fs.h, linux/blkpg.h, linux/hdreg.h, linux/cdrom.h, linux/blkzoned.h. Most of them are older than the encoding of
 sizes in a request's number, so the sizes stand here; what takes its argument in place of a pointer says `VALUE`.
@@ -6,19 +6,8 @@ sizes in a request's number, so the sizes stand here; what takes its argument in
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 VALUE = -1
-"""*takes* of a request whose argument is a number, not an address. The handle is given it as 8 bytes, native order."""
-
-
-class Ioctl(NamedTuple):
-    """*takes*, *gives*: bytes read from, then written to, the address in the call's argument."""
-
-    name: str
-    request: int
-    takes: int
-    gives: int
+"""In place of bytes: the argument is a number, not an address. The handle is given it as 8 bytes, native order."""
 
 
 BLKROSET, BLKROGET = 0x125D, 0x125E
@@ -45,41 +34,15 @@ CDROM_DRIVE_STATUS, CDROM_DISC_STATUS, CDROM_GET_CAPABILITY = 0x5326, 0x5327, 0x
 
 BLKPG_ADD_PARTITION, BLKPG_DEL_PARTITION, BLKPG_RESIZE_PARTITION = 1, 2, 3
 
-BLOCK_IOCTLS = {
-    ioctl.request: ioctl
-    for ioctl in (
-        Ioctl("BLKROSET", BLKROSET, 4, 0),
-        Ioctl("BLKROGET", BLKROGET, 0, 4),
-        Ioctl("BLKRRPART", BLKRRPART, 0, 0),
-        Ioctl("BLKGETSIZE", BLKGETSIZE, 0, 8),
-        Ioctl("BLKFLSBUF", BLKFLSBUF, 0, 0),
-        Ioctl("BLKRASET", BLKRASET, VALUE, 0),
-        Ioctl("BLKRAGET", BLKRAGET, 0, 8),
-        Ioctl("BLKFRASET", BLKFRASET, VALUE, 0),
-        Ioctl("BLKFRAGET", BLKFRAGET, 0, 8),
-        Ioctl("BLKSECTGET", BLKSECTGET, 0, 2),
-        Ioctl("BLKSSZGET", BLKSSZGET, 0, 4),
-        Ioctl("BLKPG", BLKPG, 24, 0),  # struct blkpg_ioctl_arg; the front end appends the 152 bytes that its *data* points to
-        Ioctl("BLKBSZGET", BLKBSZGET, 0, 4),
-        Ioctl("BLKBSZSET", BLKBSZSET, 4, 0),
-        Ioctl("BLKGETSIZE64", BLKGETSIZE64, 0, 8),
-        Ioctl("BLKDISCARD", BLKDISCARD, 16, 0),
-        Ioctl("BLKIOMIN", BLKIOMIN, 0, 4),
-        Ioctl("BLKIOOPT", BLKIOOPT, 0, 4),
-        Ioctl("BLKALIGNOFF", BLKALIGNOFF, 0, 4),
-        Ioctl("BLKPBSZGET", BLKPBSZGET, 0, 4),
-        Ioctl("BLKDISCARDZEROES", BLKDISCARDZEROES, 0, 4),
-        Ioctl("BLKSECDISCARD", BLKSECDISCARD, 16, 0),
-        Ioctl("BLKROTATIONAL", BLKROTATIONAL, 0, 2),
-        Ioctl("BLKZEROOUT", BLKZEROOUT, 16, 0),
-        Ioctl("BLKGETDISKSEQ", BLKGETDISKSEQ, 0, 8),
-        Ioctl("BLKREPORTZONE", BLKREPORTZONE, 16, 16),
-        Ioctl("BLKRESETZONE", BLKRESETZONE, 16, 0),
-        Ioctl("BLKGETZONESZ", BLKGETZONESZ, 0, 4),
-        Ioctl("BLKGETNRZONES", BLKGETNRZONES, 0, 4),
-        Ioctl("HDIO_GETGEO", HDIO_GETGEO, 0, 16),
-        Ioctl("CDROM_DRIVE_STATUS", CDROM_DRIVE_STATUS, VALUE, 0),
-        Ioctl("CDROM_DISC_STATUS", CDROM_DISC_STATUS, 0, 0),
-        Ioctl("CDROM_GET_CAPABILITY", CDROM_GET_CAPABILITY, 0, 0),
-    )
+TAKES = {
+    BLKROSET: 4,
+    BLKRASET: VALUE,
+    BLKFRASET: VALUE,
+    BLKPG: 24,  # struct blkpg_ioctl_arg; the front end appends the 152 bytes that its *data* points to
+    BLKBSZSET: 4,
+    BLKDISCARD: 16,
+    BLKSECDISCARD: 16,
+    BLKZEROOUT: 16,
+    CDROM_DRIVE_STATUS: VALUE,
 }
+"""Bytes read from the address in a request's argument, where its number does not say so (or says it wrongly)."""

@@ -289,3 +289,19 @@ def _append(found: list[Extent], extent: Extent) -> None:
             found[-1] = last._replace(length=last.length + extent.length)
             return
     found.append(extent)
+
+
+class FlatImage(DiskImage):
+    """A disk whose bytes lie in its file as they are, from the first on: everything is passed down."""
+
+    def runs(self, offset: int, length: int) -> Iterator[Run]:
+        yield Run(offset, length, DATA, self.file, offset)
+
+    def write_range(self, offset: int, content: memoryview) -> None:
+        self.file.write(offset, content)
+
+    def zero_range(self, offset: int, length: int) -> None:
+        self.file.zero(offset, length)
+
+    def discard_range(self, offset: int, length: int) -> None:
+        self.file.discard(offset, length)

@@ -12,19 +12,23 @@ import os
 
 from vfs.api import Handle
 from vfs.view.dentry import Dentry
-from vfs.view.devices import DeviceNodes
+from vfs.view.devices import DeviceNodes, nodes_of
 from vfs.view.memfd import make_memfd
 from vfs.view.placeholder import Placeholder, can_lease
+from vfs.view.slow import SlowHandle
 
 
 class DeviceFile(Placeholder):
-    """*handle* is the module's, open from the beginning; *writable*: it was opened for writing."""
+    """*handle* is the module's, open from the beginning; *device_handle* the same, to be asked in handlers (`vfs.view.slow`);
+    *writable*: it was opened for writing."""
 
     __slots__ = ("device_handle", "writable")
 
     def __init__(self, number: int, dentry: Dentry, name: bytes, handle: Handle, writable: bool) -> None:
         super().__init__(number, dentry)
-        self.handle = self.device_handle = handle
+        self.handle = handle
+        workers = nodes_of(dentry.mount).workers
+        self.device_handle = handle if workers is None else SlowHandle(dentry.node, handle, workers)
         self.writable = writable
         self.size = min(handle.size(), (1 << 63) - 4096)
 
@@ -45,9 +49,7 @@ class DeviceFile(Placeholder):
 
     @property
     def nodes(self) -> DeviceNodes:
-        nodes = self.dentry.mount.filesystem
-        assert isinstance(nodes, DeviceNodes)
-        return nodes
+        return nodes_of(self.dentry.mount)
 
     def content(self) -> Handle:
         return self.device_handle

@@ -23,6 +23,7 @@ from vfs.api.options import flag, number, octal
 if TYPE_CHECKING:
     from vfs.view.devicefile import DeviceFile
     from vfs.view.mounts import Mount, MountTable
+    from vfs.view.workers import Workers
 
 FIRST_MAJOR, LAST_MAJOR = 240, 254
 """Major numbers for local use (Linux, Documentation/admin-guide/devices.txt)."""
@@ -52,7 +53,9 @@ class DeviceNodes(Filesystem):
     def __init__(self, device: Device, kind: int, major: int, minor: int, count: int, options: DeviceOptions) -> None:
         super().__init__()
         self.device, self.kind, self.major, self.minor, self.count = device, kind, major, minor, count
-        self.type, self.blocking = device.type, device.blocking
+        self.type = device.type
+        self.workers: Workers | None = None
+        """Set where the device, or what it is made of, may wait for somebody."""
         self.mode = DEFAULT_MODE if options.mode is None else options.mode & 0o7777
         self.uid, self.gid = options.uid or 0, options.gid or 0
         self.made = time.time_ns()
@@ -66,6 +69,10 @@ class DeviceNodes(Filesystem):
     @property
     def read_only(self) -> bool:  # type: ignore[override]
         return False
+
+    @property
+    def blocking(self) -> bool:  # type: ignore[override]
+        return self.workers is not None
 
     @property
     def root(self) -> Node:
@@ -168,12 +175,18 @@ def free_major(kind: int) -> int:
     return next((major for major in range(FIRST_MAJOR, LAST_MAJOR + 1) if major not in used), FIRST_MAJOR)
 
 
+def nodes_of(mount: Mount) -> DeviceNodes:
+    """The nodes that the mount of a device, or of one of its partitions, shows."""
+    nodes = mount.filesystem
+    assert isinstance(nodes, DeviceNodes)
+    return nodes
+
+
 def find(mounts: MountTable, kind: int, rdev: int) -> tuple[Mount, int] | None:
     """The mounted device, and its sub-device, that a node of this type with these numbers reaches."""
     major, minor = os.major(rdev), os.minor(rdev)
     for mount in reversed(mounts.devices):
-        nodes = mount.filesystem
-        assert isinstance(nodes, DeviceNodes)
+        nodes = nodes_of(mount)
         if nodes.kind == kind and nodes.major == major and nodes.minor <= minor < nodes.minor + nodes.count:
             return mount, minor - nodes.minor
     return None

@@ -33,19 +33,14 @@ class DeviceWatch:
             self.running = True
             self.supervisor.workers.start(self.run)
 
-    def devices(self) -> list[DeviceNodes]:
-        return [s.filesystem for s in self.supervisor.superblocks if isinstance(s.filesystem, DeviceNodes)]
-
     def run(self) -> None:
         flushed = time.monotonic()
         while self.running:
             time.sleep(INTERVAL)
             with self.supervisor.workers.turn:
-                devices = self.devices()
+                devices = self.supervisor.devices()
                 self.running = bool(devices)
-                for nodes in devices:
-                    if nodes.open_files:
-                        self.supervisor.files.sweep_devices(nodes)
+                self.supervisor.sweep_devices()
                 self.supervisor.refresh_devices()
             if time.monotonic() > flushed + FLUSH_AFTER:
                 flushed = time.monotonic()

@@ -34,7 +34,7 @@ from typing import Final
 from vfs.api import Change, Handle, fail
 from vfs.view.dentry import DIRECTORY, LINK, REGULAR, Dentry
 from vfs.view.devicefile import DeviceFile
-from vfs.view.devices import DeviceNode, DeviceNodes
+from vfs.view.devices import DeviceNode, DeviceNodes, nodes_of
 from vfs.view.kernel.descriptors import has_descriptor
 from vfs.view.kernel.notify import Call
 from vfs.view.lowdevices import LowDevices
@@ -491,8 +491,8 @@ class OpenFiles:
 
     def open_device(self, call: Call, dentry: Dentry, flags: int) -> int:
         """Answer an open of a device. As `Device.open`."""
-        nodes, node = dentry.mount.filesystem, dentry.node
-        assert isinstance(nodes, DeviceNodes) and isinstance(node, DeviceNode)
+        nodes, node = nodes_of(dentry.mount), dentry.node
+        assert isinstance(node, DeviceNode)
         self.sweep_devices(nodes)
         handle = nodes.device.open(node.sub_device, flags & ~(os.O_CREAT | os.O_TRUNC))
         number = next(self.numbers)

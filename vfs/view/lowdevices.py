@@ -7,18 +7,16 @@ There the filter does not see them. Each gets a duplicate at a high number, its 
 from __future__ import annotations
 
 import os
-import re
 import threading
 from typing import TYPE_CHECKING, NamedTuple
 
 from vfs.view.kernel.follower import Follower
 from vfs.view.kernel.notify import Call
 from vfs.view.kernel.processes import group_of
+from vfs.view.kernel.tracing import tracer_of
 
 if TYPE_CHECKING:
     from vfs.view.files import OpenFiles
-
-_TRACER = re.compile(rb"^TracerPid:\t(\d+)$", re.MULTILINE)
 
 
 class Shadow(NamedTuple):
@@ -76,7 +74,7 @@ class LowDevices:
             return None
 
     def followed(self, tid: int) -> bool:
-        tracer = _tracer(tid)
+        tracer = tracer_of(tid)
         return bool(tracer) and os.path.exists(f"/proc/self/task/{tracer}")
 
     def wanted(self, tid: int) -> bool:
@@ -126,10 +124,3 @@ def _text(tid: int, number: int) -> bytes:
         return os.readlink(b"/proc/%d/fd/%d" % (tid, number))
     except OSError:
         return b""
-
-
-def _tracer(tid: int) -> int:
-    """Who traces a task, 0: nobody."""
-    with open(f"/proc/{tid}/status", "rb") as status:
-        match = _TRACER.search(status.read())
-    return int(match[1]) if match else 0

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from vfs.api import Filesystem, MountOptions, Node, Stat, fail, option
 from vfs.api.options import flag
 from vfs.view.dentry import Dentry, Place
-from vfs.view.devices import DeviceNodes, part_target
+from vfs.view.devices import DeviceNodes, nodes_of, part_target
 from vfs.view.sysblock import BLOCK, Told, places
 
 if TYPE_CHECKING:
@@ -300,8 +300,7 @@ class MountTable:
 
     def refresh(self, device: Mount) -> bool:
         """Mount the partitions that a device has now in place of those that it had; whether there is a difference."""
-        nodes = device.filesystem
-        assert isinstance(nodes, DeviceNodes)
+        nodes = nodes_of(device)
         if self.generations.get(device) == nodes.device.generation:
             return False
         self.generations[device] = nodes.device.generation

@@ -76,6 +76,7 @@ class SlowFilesystem(Filesystem):
 
 class SlowNode(Node):
     __slots__ = ("inner", "outside")
+    filesystem: SlowFilesystem
 
     def __init__(self, filesystem: SlowFilesystem, inner: Node) -> None:
         super().__init__(filesystem, inner.ino)
@@ -83,7 +84,6 @@ class SlowNode(Node):
         self.outside = filesystem.workers.outside
 
     def wrap(self, make: Callable[[], Node]) -> Node:
-        assert isinstance(self.filesystem, SlowFilesystem)
         return SlowNode(self.filesystem, self.outside(make))
 
     def stat(self) -> Stat:
@@ -117,7 +117,7 @@ class SlowNode(Node):
         return self.outside(self.inner.readlink)
 
     def open(self, flags: int = 0) -> Handle:
-        return SlowHandle(self, self.outside(lambda: self.inner.open(flags), Handle.close))
+        return SlowHandle(self, self.outside(lambda: self.inner.open(flags), Handle.close), self.filesystem.workers)
 
     def getxattr(self, name: bytes) -> bytes:
         return self.outside(lambda: self.inner.getxattr(name))
@@ -167,11 +167,10 @@ def bare(node: Node) -> Node:
 class SlowHandle(Handle):
     __slots__ = ("inner", "outside", "workers")
 
-    def __init__(self, node: SlowNode, inner: Handle) -> None:
+    def __init__(self, node: Node, inner: Handle, workers: Workers) -> None:
         super().__init__(node)
-        assert isinstance(node.filesystem, SlowFilesystem)
-        self.inner, self.workers = inner, node.filesystem.workers
-        self.outside = self.workers.outside
+        self.inner, self.workers = inner, workers
+        self.outside = workers.outside
 
     def size(self) -> int:
         return self.outside(self.inner.size)

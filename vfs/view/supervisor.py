@@ -207,6 +207,15 @@ class Supervisor:
 
             self.say("".join(traceback.format_exception(error)))
 
+    def devices(self) -> list[DeviceNodes]:
+        """Those of all views."""
+        return [s.filesystem for s in self.superblocks if isinstance(s.filesystem, DeviceNodes)]
+
+    def sweep_devices(self) -> None:
+        """Of all devices, what nobody has open any more is closed."""
+        for nodes in self.devices():
+            self.files.sweep_devices(nodes)
+
     def refresh_devices(self) -> None:
         """Partitions that came or went are seen in all views."""
         for view in self.views:
@@ -222,9 +231,7 @@ class Supervisor:
 
     def release(self) -> None:
         """Close the file systems that no view shows and nobody uses any more, the latest first."""
-        for superblock in self.superblocks:
-            if isinstance(superblock.filesystem, DeviceNodes):
-                self.files.sweep_devices(superblock.filesystem)
+        self.sweep_devices()
         shown = {mount.superblock for view in self.views for mount in (*view.mounts.mounts, *view.hidden.values())}
         for superblock in reversed(self.superblocks.copy()):
             if superblock not in shown and not superblock.dependents and self.user_of(superblock) is None:

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from vfs.api import Change, Handle
+from vfs.api.allocation import KEEP_SIZE, PUNCH_HOLE
 from vfs.view.placeholder import Placeholder, left_by_writing
 
 if TYPE_CHECKING:
@@ -33,9 +34,6 @@ INTERVAL: Final = 0.5
 
 CAPABILITY: Final = b"security.capability"
 """A program that is changed loses its capabilities (capabilities(7))."""
-
-FALLOC_PUNCH = 3
-"""FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE"""
 
 
 class WriteBack:
@@ -184,7 +182,7 @@ def clear(handle: Handle, start: int, end: int) -> bool:
     if data >= end:
         return False
     try:
-        handle.allocate(FALLOC_PUNCH, start, end - start)
+        handle.allocate(PUNCH_HOLE | KEEP_SIZE, start, end - start)
     except OSError as error:
         if error.errno not in (errno.EOPNOTSUPP, errno.EROFS, errno.ENOSYS):
             raise

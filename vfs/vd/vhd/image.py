@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
 
 from vfs.api import Storage, damaged, fail
 from vfs.vd.bitmaps import BitmapImage
 from vfs.vd.blocks import ABSENT, PARTIAL, PRESENT
-from vfs.vd.disk import DATA, DiskImage, Run
+from vfs.vd.disk import DiskImage, FlatImage
 from vfs.vd.opening import Opening
 from vfs.vd.pages import PAGE, Table
 from vfs.vd.space import Used
@@ -19,7 +18,7 @@ from vfs.vd.vhd.layout import SECTOR, UNUSED, Header
 _ABSENT_PAGE = b"\xff" * PAGE
 
 
-class FixedImage(DiskImage):
+class FixedImage(FlatImage):
     """The disk, and a footer behind it."""
 
     format = "vhd"
@@ -27,18 +26,6 @@ class FixedImage(DiskImage):
     def __init__(self, source: Storage, found: Found, writable: bool) -> None:
         super().__init__(source, disk_size(found.footer), writable=writable)
         self.identifier = found.footer.uuid
-
-    def runs(self, offset: int, length: int) -> Iterator[Run]:
-        yield Run(offset, length, DATA, self.file, offset)
-
-    def write_range(self, offset: int, content: memoryview) -> None:
-        self.file.write(offset, content)
-
-    def zero_range(self, offset: int, length: int) -> None:
-        self.file.zero(offset, length)
-
-    def discard_range(self, offset: int, length: int) -> None:
-        self.file.discard(offset, length)
 
     def facts(self) -> dict[str, str | int]:
         return {"subformat": "fixed"}

@@ -314,8 +314,8 @@ class SparseExtent(DiskExtent):
         self.file.flush()
 
 
-class HostedExtent(SparseExtent):
-    """A hosted sparse extent, its grains not compressed."""
+class HeaderExtent(SparseExtent):
+    """One whose tables a hosted sparse extent's header describes."""
 
     kind = "SPARSE"
 
@@ -331,6 +331,13 @@ class HostedExtent(SparseExtent):
             bool(header.flags & ZEROED_GRAINS),
         )
         self.header, self.unclean = header, bool(header.unclean)
+
+
+class HostedExtent(HeaderExtent):
+    """A hosted sparse extent, its grains not compressed."""
+
+    def __init__(self, source: Storage, header: SparseHeader, size: int) -> None:
+        super().__init__(source, header, size)
         self.alignment = self.grain
         if header.flags & (COMPRESSED | MARKERS) or header.compression:
             raise damaged(f"{source.name}: flags {header.flags:#x} and compression algorithm {header.compression} contradict")

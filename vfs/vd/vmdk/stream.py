@@ -39,10 +39,9 @@ from vfs.vd.vmdk.layout import (
     TRAILER,
     UNALLOCATED,
     ZEROED,
-    ZEROED_GRAINS,
     SparseHeader,
 )
-from vfs.vd.vmdk.sparse import SparseExtent, read_hosted
+from vfs.vd.vmdk.sparse import HeaderExtent, read_hosted
 from vfs.vd.vmdk.tables import encode
 
 if TYPE_CHECKING:
@@ -75,22 +74,12 @@ def find_footer(source: Storage) -> tuple[SparseHeader, int]:
     raise damaged(f"{source.name}: the end of the stream is missing: the file is not complete")
 
 
-class StreamExtent(SparseExtent):
+class StreamExtent(HeaderExtent):
     """An extent of compressed grains. *end* is the byte where the end of the stream begins, 0 without one."""
 
-    kind = "SPARSE"
-
     def __init__(self, source: Storage, header: SparseHeader, size: int, end: int) -> None:
-        super().__init__(
-            source,
-            size,
-            header.grain_size * SECTOR,
-            header.table_entries,
-            header.directory * SECTOR,
-            header.redundant_directory * SECTOR if header.flags & REDUNDANT_TABLES else 0,
-            bool(header.flags & ZEROED_GRAINS),
-        )
-        self.header, self.end, self.unclean = header, end, bool(header.unclean)
+        super().__init__(source, header, size)
+        self.end = end
         self.markers = bool(header.flags & MARKERS)
         self.pending: dict[int, bytearray] = {}
         self.unpacked: dict[int, bytes] = {}

@@ -94,8 +94,7 @@ def of_device(supervisor: Supervisor, call: Call, file: DeviceFile) -> int:
     request, address = call.args[1] & 0xFFFFFFFF, call.args[2]
     if request in NATIVE:
         return CONTINUE
-    known = ioctls.BLOCK_IOCTLS.get(request)
-    takes = known.takes if known is not None else (request >> 16 & 0x3FFF if request & WRITE else 0)
+    takes = ioctls.TAKES.get(request, request >> 16 & 0x3FFF if request & WRITE else 0)
     argument = struct.pack("=Q", address) if takes == ioctls.VALUE else call.read(address, takes) if takes else b""
     if request == ioctls.BLKPG:
         data = BLKPG_ARGUMENT.unpack(argument)[3]
@@ -103,10 +102,7 @@ def of_device(supervisor: Supervisor, call: Call, file: DeviceFile) -> int:
     if request in (ioctls.BLKRRPART, ioctls.BLKPG):
         supervisor.demand(SYS_ADMIN)
         supervisor.files.sweep_devices(file.nodes)
-    handle, nodes = file.device_handle, file.nodes
-    result = (
-        supervisor.workers.outside(lambda: handle.ioctl(request, argument)) if nodes.blocking else handle.ioctl(request, argument)
-    )
+    result = file.device_handle.ioctl(request, argument)
     if result:
         call.write(address, result)
     supervisor.refresh_devices()

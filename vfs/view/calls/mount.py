@@ -35,7 +35,7 @@ from vfs.view.afar import comes_from_afar
 from vfs.view.calls.table import CallTable
 from vfs.view.credentials import SYS_ADMIN
 from vfs.view.dentry import DIRECTORY, Dentry, Place
-from vfs.view.devices import DeviceNodes, DeviceOptions, find, numbers_for
+from vfs.view.devices import DeviceNodes, DeviceOptions, find, nodes_of, numbers_for
 from vfs.view.kernel.abi import (
     AT_FDCWD,
     MNT_DETACH,
@@ -273,10 +273,11 @@ class Mounting:
             shown.uid = uid if shown.uid is None else shown.uid
             shown.gid = gid if shown.gid is None else shown.gid
             count = shown.nsubdev or device.sub_devices
-            others = (m.filesystem for m in supervisor.view.mounts.devices if isinstance(m.filesystem, DeviceNodes))
+            others = map(nodes_of, supervisor.view.mounts.devices)
             major, minor = numbers_for(others, node_kind, count, shown)
             nodes = DeviceNodes(device, node_kind, major, minor, count, shown)
-            nodes.blocking = nodes.blocking or bool(below and below.filesystem.blocking) or waits(opened)
+            if device.blocking or (below and below.filesystem.blocking) or waits(opened):
+                nodes.workers = workers
             superblock = Superblock(nodes, below)
             mount = Mount(
                 superblock,
@@ -358,8 +359,7 @@ class Mounting:
         found = self.device_at(place)
         if found is not None:
             mount, part = found
-            nodes = mount.filesystem
-            assert isinstance(nodes, DeviceNodes)
+            nodes = nodes_of(mount)
             self.supervisor.files.sweep_devices(nodes)
             storage = nodes.device.hold(part)
             if writable and storage.read_only:

@@ -14,7 +14,7 @@ from vfs.view.calls.mount import device_at
 from vfs.view.calls.names import demand_writable, redirect, redirect_unwatched, show
 from vfs.view.calls.table import CallTable
 from vfs.view.dentry import DIRECTORY, LINK, REGULAR, Dentry, Place
-from vfs.view.devices import DeviceNodes, part_target
+from vfs.view.devices import nodes_of, part_target
 from vfs.view.kernel import structs
 from vfs.view.kernel.abi import AT_FDCWD, RESOLVE_BENEATH, RESOLVE_IN_ROOT
 from vfs.view.kernel.notify import CONTINUE, Call
@@ -137,9 +137,7 @@ class Opening:
         mounts = supervisor.view.mounts
         if mounts.devices and not flags & os.O_PATH:
             if place in mounts.added:
-                for mount in mounts.devices:
-                    assert isinstance(mount.filesystem, DeviceNodes)
-                    supervisor.files.sweep_devices(mount.filesystem)
+                supervisor.sweep_devices()
                 supervisor.refresh_devices()
                 if flags & (os.O_ACCMODE | os.O_CREAT):
                     return CONTINUE  # EISDIR, says the kernel
@@ -168,8 +166,7 @@ class Opening:
             fail(errno.EACCES)
         if isinstance(place, Dentry) and place.mount.superblock is mount.superblock:
             return place
-        nodes = mount.filesystem
-        assert isinstance(nodes, DeviceNodes)
+        nodes = nodes_of(mount)
         if not nodes.has(part):
             fail(errno.ENXIO)
         return Dentry(mount, mount.root if part else None, part_target(mount, part).rpartition(b"/")[2], nodes.node(part + 1))

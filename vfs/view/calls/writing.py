@@ -10,10 +10,10 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from functools import partial
 from typing import TYPE_CHECKING
 
 from vfs.api import fail
+from vfs.api.allocation import KEEP_SIZE
 from vfs.view.calls.table import CallTable, Handler
 from vfs.view.dentry import REGULAR
 from vfs.view.devicefile import DeviceFile
@@ -31,7 +31,6 @@ UNLIMITED = 1 << 62
 ROOM_MOST = 1 << 30
 """So much may be written before the file system is asked again: others may use it up as well."""
 
-FALLOC_KEEP_SIZE = 1
 LARGEST = (1 << 63) - 4096
 
 
@@ -96,7 +95,6 @@ class Writing:
             fail(errno.EINVAL)
         file.nodes.dirty = True
         descriptor = call.get_fd(call.args[0]) if offset is None else -1
-        outside = self.supervisor.workers.outside if file.nodes.blocking else None
         try:
             if descriptor >= 0:
                 start = os.lseek(descriptor, 0, os.SEEK_CUR)
@@ -106,12 +104,7 @@ class Writing:
                 while done < length:
                     try:
                         content = call.read(address + done, min(CHUNK, length - done))
-                        at = start + total
-                        written = (
-                            outside(partial(file.device_handle.write, at, content))
-                            if outside
-                            else file.device_handle.write(at, content)
-                        )
+                        written = file.device_handle.write(start + total, content)
                     except OSError:
                         if total:
                             break
@@ -175,7 +168,7 @@ class Writing:
             placeholder.device_handle.allocate(mode, offset, length)
             return 0
         possible = offset >= 0 and 0 < length <= LARGEST - offset  # else the kernel says what is wrong
-        if placeholder is not None and placeholder.written and not mode & ~FALLOC_KEEP_SIZE and possible:
+        if placeholder is not None and placeholder.written and not mode & ~KEEP_SIZE and possible:
             self.demand_growth(placeholder, max(0, offset + length - os.fstat(placeholder.holder).st_blocks * 512))
         return CONTINUE
 

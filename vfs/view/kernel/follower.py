@@ -25,6 +25,7 @@ from typing import Protocol
 
 from vfs.view.kernel import abi, libc
 from vfs.view.kernel.machine import Words, current
+from vfs.view.kernel.tracing import get_registers, ptrace, set_registers
 
 _SYSCALL_STOP = signal.SIGTRAP | 0x80  # PTRACE_O_TRACESYSGOOD
 _NEW = (abi.PTRACE_EVENT_FORK, abi.PTRACE_EVENT_VFORK, abi.PTRACE_EVENT_CLONE)
@@ -125,9 +126,9 @@ class Follower:
             for name in os.listdir(f"/proc/{pid}/task"):
                 if self._numbers.followed(int(name)):
                     continue
-                self._ptrace(abi.PTRACE_SEIZE, int(name), None, _OPTIONS)
+                ptrace(abi.PTRACE_SEIZE, int(name), None, _OPTIONS)
                 self._known.add(int(name))
-                self._ptrace(abi.PTRACE_INTERRUPT, int(name))
+                ptrace(abi.PTRACE_INTERRUPT, int(name))
         except OSError as error:
             self._error = error
         self._seized.set()
@@ -159,24 +160,24 @@ class Follower:
                 if self._enters(tid):
                     self._entry(tid)
                 elif not self._exit(tid):
-                    self._ptrace(abi.PTRACE_DETACH, tid)
+                    ptrace(abi.PTRACE_DETACH, tid)
                     self._forget(tid)
                     return
             elif event in _NEW:
                 self._made(tid)
             elif event == abi.PTRACE_EVENT_STOP and number in _STOPS:
-                self._ptrace(abi.PTRACE_LISTEN, tid)
+                ptrace(abi.PTRACE_LISTEN, tid)
                 return
             elif not event:
                 deliver = number
         except OSError:  # somebody was killed meanwhile, perhaps another
             pass
-        self._ptrace(abi.PTRACE_SYSCALL, tid, None, deliver)
+        ptrace(abi.PTRACE_SYSCALL, tid, None, deliver)
 
     def _made(self, tid: int) -> None:
         """A task has made another, which is followed already."""
         child = ctypes.c_ulong()
-        self._ptrace(abi.PTRACE_GETEVENTMSG, tid, None, ctypes.byref(child))
+        ptrace(abi.PTRACE_GETEVENTMSG, tid, None, ctypes.byref(child))
         self._known.add(child.value)
         with contextlib.suppress(OSError):  # the new one is dead by now
             self._numbers.forked(tid, child.value)
@@ -191,7 +192,7 @@ class Follower:
         return info.raw[0] == abi.PTRACE_SYSCALL_INFO_ENTRY
 
     def _entry(self, tid: int) -> None:
-        words = self._get_registers(tid)
+        words = get_registers(tid)
         machine = self._machine
         number = words[machine.number]
         if number in self._closing:
@@ -213,7 +214,7 @@ class Follower:
                 words[at] = other
         if old:
             self._replaced[tid] = old
-            self._set_registers(tid, words)
+            set_registers(tid, words)
 
     def _exit(self, tid: int) -> bool:
         """It leaves a call. Whether it is to be followed on."""
@@ -224,7 +225,7 @@ class Follower:
         self._many.discard(tid)
         if not (old or extra or lost):
             return self._numbers.wanted(tid)
-        words = self._get_registers(tid)
+        words = get_registers(tid)
         calls = machine.calls
         if extra is not None and words[machine.result] >> 63 == 0:
             self._numbers.closed(tid, *extra)
@@ -237,28 +238,28 @@ class Follower:
             for at, value in zip(old[::2], old[1::2], strict=True):
                 if at != machine.result:  # arm64 has the result where the first argument was
                     words[at] = value
-        self._set_registers(tid, words)
+        set_registers(tid, words)
         return self._numbers.wanted(tid)
 
     def _inject(self, tid: int, words: Words, number: int, arguments: Sequence[int]) -> int:
         """Have the task, which leaves a call with *words* in its registers, make one call more; its result. No signal comes
         between."""
         mask = ctypes.c_ulonglong()
-        self._ptrace(abi.PTRACE_GETSIGMASK, tid, 8, ctypes.byref(mask))
-        self._ptrace(abi.PTRACE_SETSIGMASK, tid, 8, ctypes.byref(_ALL_SIGNALS))
+        ptrace(abi.PTRACE_GETSIGMASK, tid, 8, ctypes.byref(mask))
+        ptrace(abi.PTRACE_SETSIGMASK, tid, 8, ctypes.byref(_ALL_SIGNALS))
         call = list(words)
         self._machine.set_call(call, number, arguments)
-        self._set_registers(tid, call)
+        set_registers(tid, call)
         for _ in ("entry", "exit"):
             while True:
-                self._ptrace(abi.PTRACE_SYSCALL, tid)
+                ptrace(abi.PTRACE_SYSCALL, tid)
                 _, status = os.waitpid(tid, abi.WALL)
                 if not os.WIFSTOPPED(status):
                     raise ProcessLookupError
                 if os.WSTOPSIG(status) == _SYSCALL_STOP:
                     break
-        self._ptrace(abi.PTRACE_SETSIGMASK, tid, 8, ctypes.byref(mask))
-        return self._get_registers(tid)[self._machine.result]
+        ptrace(abi.PTRACE_SETSIGMASK, tid, 8, ctypes.byref(mask))
+        return get_registers(tid)[self._machine.result]
 
     def _forget(self, tid: int) -> None:
         self._known.discard(tid)
@@ -267,21 +268,3 @@ class Follower:
         self._extra.pop(tid, None)
         self._many.discard(tid)
         self._numbers.ended(tid)
-
-    # ---------------------------------------------------------------- ptrace
-
-    def _ptrace(self, request: int, tid: int, address: object = None, value: object = None) -> None:
-        libc.check(libc.released.ptrace(request, tid, address, value))
-
-    def _get_registers(self, tid: int) -> Words:
-        buffer = ctypes.create_string_buffer(8 * self._machine.word_count)
-        self._register_set(abi.PTRACE_GETREGSET, tid, buffer)
-        return self._machine.unpack_registers(buffer.raw)
-
-    def _set_registers(self, tid: int, words: Words) -> None:
-        text = self._machine.pack_registers(words)
-        self._register_set(abi.PTRACE_SETREGSET, tid, ctypes.create_string_buffer(text, len(text)))
-
-    def _register_set(self, request: int, tid: int, buffer: ctypes.Array[ctypes.c_char]) -> None:
-        iovec = (ctypes.c_ulonglong * 2)(ctypes.addressof(buffer), len(buffer))
-        self._ptrace(request, tid, abi.NT_PRSTATUS, iovec)

@@ -28,6 +28,7 @@ from vfs.view.kernel.abi import PATH_MAX
 from vfs.view.kernel.machine import current
 from vfs.view.kernel.notify import CONTINUE, DONE, Call
 from vfs.view.kernel.processes import parent_of, stat_fields
+from vfs.view.kernel.tracing import tracer_of
 
 _PAUSE = 50e-6
 _ELSEWHERE: tuple[list[bytes], ...] = ([], [b"Z"], [b"X"], [b"t"])
@@ -228,8 +229,7 @@ def _wait(tid: int, gate: Gate) -> None:
 def is_traced(tid: int) -> bool:
     """Somebody traces the thread."""
     try:
-        with open(f"/proc/{tid}/status", "rb") as status:
-            return b"\nTracerPid:\t0\n" not in status.read()
+        return tracer_of(tid) != 0
     except OSError:
         return False
 

@@ -21,9 +21,10 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from vfs.view.kernel import abi, libc, memory
+from vfs.view.kernel import abi, memory
 from vfs.view.kernel.machine import Words, current
 from vfs.view.kernel.notify import DONE
+from vfs.view.kernel.tracing import get_registers, ptrace, set_registers
 
 if TYPE_CHECKING:
     from vfs.view.kernel.notify import Call
@@ -51,13 +52,13 @@ class Stopped:
     def __enter__(self) -> "Stopped":
         self._seize()
         try:
-            self._ptrace(abi.PTRACE_INTERRUPT)
+            ptrace(abi.PTRACE_INTERRUPT, self.tid)
             # False: a signal ended the wait already.  The stop is the same.
             self.call.listener.reply(self.call.id, -abi.ERESTARTNOINTR)
             self._wait()
-            self._registers = self._get_registers()
-            self._ptrace(abi.PTRACE_GETSIGMASK, _SIGSET_SIZE, ctypes.byref(self._mask))
-            self._ptrace(abi.PTRACE_SETSIGMASK, _SIGSET_SIZE, ctypes.byref(_ALL_SIGNALS))
+            self._registers = get_registers(self.tid)
+            ptrace(abi.PTRACE_GETSIGMASK, self.tid, _SIGSET_SIZE, ctypes.byref(self._mask))
+            ptrace(abi.PTRACE_SETSIGMASK, self.tid, _SIGSET_SIZE, ctypes.byref(_ALL_SIGNALS))
         except BaseException:
             self._release()
             raise
@@ -81,10 +82,10 @@ class Stopped:
         self._load(self._machine.calls[name], arguments)
         for _ in ("entry", "exit"):
             while True:
-                self._ptrace(abi.PTRACE_SYSCALL)
+                ptrace(abi.PTRACE_SYSCALL, self.tid)
                 if self._wait() == _SYSCALL_STOP:
                     break
-        result = self._get_registers()[self._machine.result]
+        result = get_registers(self.tid)[self._machine.result]
         return result - (1 << 64) if result >> 63 else result
 
     def scratch(self, content: Callable[[int], bytes]) -> tuple[int, int]:
@@ -101,7 +102,7 @@ class Stopped:
         """Let go; the call returns this."""
         words = list(self._registers)
         self._machine.set_result(words, result)
-        self._set_registers(words)
+        set_registers(self.tid, words)
         return self._leave()
 
     def again(self, nr: int, arguments: Sequence[int]) -> int:
@@ -112,15 +113,12 @@ class Stopped:
     # ------------------------------------------------------------ how
     def _seize(self) -> None:
         try:
-            self._ptrace(abi.PTRACE_SEIZE, None, abi.PTRACE_O_TRACESYSGOOD | abi.PTRACE_O_EXITKILL)
+            ptrace(abi.PTRACE_SEIZE, self.tid, None, abi.PTRACE_O_TRACESYSGOOD | abi.PTRACE_O_EXITKILL)
         except PermissionError:
             raise Traced(
                 errno.EPERM,
                 f"process {self.tid} is being traced (strace, gdb) or may not be: its call can't be redirected",
             ) from None
-
-    def _ptrace(self, request: int, address: object = None, value: object = None) -> None:
-        libc.check(libc.released.ptrace(request, self.tid, address, value))
 
     def _wait(self) -> int:
         """The signal of the next stop.  ESRCH when the thread has ended instead."""
@@ -132,11 +130,11 @@ class Stopped:
     def _load(self, nr: int, arguments: Sequence[int]) -> None:
         words = list(self._registers)
         self._machine.set_call(words, nr, arguments)
-        self._set_registers(words)
+        set_registers(self.tid, words)
 
     def _leave(self) -> int:
-        self._ptrace(abi.PTRACE_SETSIGMASK, _SIGSET_SIZE, ctypes.byref(self._mask))
-        self._ptrace(abi.PTRACE_DETACH)
+        ptrace(abi.PTRACE_SETSIGMASK, self.tid, _SIGSET_SIZE, ctypes.byref(self._mask))
+        ptrace(abi.PTRACE_DETACH, self.tid)
         self._done = True
         return DONE
 
@@ -149,7 +147,7 @@ class Stopped:
         self._done = True
         while True:
             with contextlib.suppress(OSError):
-                self._ptrace(abi.PTRACE_DETACH)
+                ptrace(abi.PTRACE_DETACH, self.tid)
                 return
             try:
                 _, status = os.waitpid(self.tid, abi.WALL)
@@ -157,16 +155,3 @@ class Stopped:
                 return
             if not os.WIFSTOPPED(status):
                 return
-
-    def _get_registers(self) -> Words:
-        buffer = ctypes.create_string_buffer(8 * self._machine.word_count)
-        self._register_set(abi.PTRACE_GETREGSET, buffer)
-        return self._machine.unpack_registers(buffer.raw)
-
-    def _set_registers(self, words: Words) -> None:
-        text = self._machine.pack_registers(words)
-        self._register_set(abi.PTRACE_SETREGSET, ctypes.create_string_buffer(text, len(text)))
-
-    def _register_set(self, request: int, buffer: "ctypes.Array[ctypes.c_char]") -> None:
-        iovec = (ctypes.c_ulonglong * 2)(ctypes.addressof(buffer), len(buffer))
-        self._ptrace(request, abi.NT_PRSTATUS, iovec)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from vfs.api import registry
 from vfs.view.contexts import BITS, Context
-from vfs.view.devices import DeviceNodes
+from vfs.view.devices import nodes_of
 from vfs.view.kernel.notify import CONTINUE, Call
 from vfs.view.memfd import make_memfd
 from vfs.view.proc.access import is_ours
@@ -70,9 +70,7 @@ def filesystems(supervisor: Supervisor, tid: int, name: bytes, text: bytes) -> b
 
 
 def partitions(supervisor: Supervisor, tid: int, name: bytes, text: bytes) -> bytes:
-    devices = supervisor.view.mounts.devices
-    found = [(m.filesystem, m.target.rpartition(b"/")[2]) for m in devices if isinstance(m.filesystem, DeviceNodes)]
-    return text + partitions_text(found) if found else text
+    return text + partitions_text([(nodes_of(m), m.target.rpartition(b"/")[2]) for m in supervisor.view.mounts.devices])
 
 
 PRIVATE: dict[bytes, Writer] = {
